@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["load"]
+__all__ = ["is_there", "load"]
 
 
 def load(at: str) -> object:
@@ -19,3 +19,8 @@ def load(at: str) -> object:
     __import__(whole)
     found: object = getattr(sys.modules[whole], name)
     return found
+
+
+def is_there(package: str) -> bool:
+    """Tell whether a package is installed, without importing it; `importlib.util` would have to be imported itself."""
+    return any(finder.find_spec(package, None) is not None for finder in sys.meta_path)

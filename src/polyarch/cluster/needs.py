@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from polyarch.errors import MachineError
+from polyarch.late import is_there
 
 __all__ = ["require_dask"]
 
 
 def require_dask() -> None:
     """Raise MachineError where Dask's `distributed` isn't installed."""
-    if find_spec("distributed") is None:
+    if not is_there("distributed"):
         raise MachineError(
             "clusters need Dask's distributed, which isn't installed",
             hint="pip install 'polyarch[dask]'",

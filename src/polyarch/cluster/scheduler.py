@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from polyarch.cluster.address import Certificates, Cluster
-from polyarch.cluster.wire import Call
+from polyarch.cluster.call import Call
 from polyarch.errors import InputError, MachineError
 from polyarch.platforms import Platform, normalize, parse
 from polyarch.record import frozen

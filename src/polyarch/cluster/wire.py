@@ -6,14 +6,13 @@ came of the build, and archives that were asked for.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 
 from polyarch.digest import DiffID
 from polyarch.record import field, frozen
 from polyarch.request.values import BuildRequest
 
-__all__ = ["CONTEXT", "DOCKERFILE", "Answer", "Call", "Sent", "Task"]
+__all__ = ["CONTEXT", "DOCKERFILE", "Answer", "Sent", "Task"]
 
 CONTEXT = "context"
 DOCKERFILE = "dockerfile"
@@ -64,25 +63,3 @@ class Answer:
     batches: int
     message: str
     files: Mapping[str, Sent] = field(default_factory=dict)
-
-
-class Call:
-    """A call of `run_task` on a worker, as Dask carries it: `call.to_bytes()` is for `pickle.loads`.
-
-    Dask's scheduler unpickles what tasks are made of, to look at them, and needn't have polyarch: it sees `pickle.loads`
-    and bytes, which become the call where they are loaded. Nor are there arguments that it, or a worker, could
-    write into a log.
-    """
-
-    def __init__(self, text: str, archives: int) -> None:
-        self._text = text
-        self._archives = archives
-
-    def __reduce__(self) -> tuple[object, ...]:
-        from polyarch.cluster.onworker import run_task  # noqa: PLC0415 a client doesn't run it
-
-        return run_task, (self._text, *(pickle.PickleBuffer(b"") for _ in range(self._archives)))
-
-    def to_bytes(self) -> bytes:
-        """Return the call; whoever loads it gives the archives as its buffers."""
-        return pickle.dumps(self, protocol=5, buffer_callback=lambda _buffer: None)

@@ -7,10 +7,11 @@ import pickle
 
 import pytest
 
-from polyarch.cluster import onworker
+from polyarch.cluster import call
+from polyarch.cluster.call import Call
 from polyarch.cluster.carrying import TooLarge, read_archive, send_whole
 from polyarch.cluster.onworker import read_task
-from polyarch.cluster.wire import Call, Sent, Task
+from polyarch.cluster.wire import Sent, Task
 from polyarch.errors import InputError, IntegrityError
 from polyarch.layer.tar import Sink
 from polyarch.layer.tarread import Source
@@ -28,7 +29,7 @@ def task() -> Task:
 
 
 def test_a_call_becomes_one_where_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onworker, "run_task", _show)
+    monkeypatch.setattr(call, "run_task", _show)
 
     data = Call("text", 2).to_bytes()
 

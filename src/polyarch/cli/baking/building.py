@@ -10,6 +10,7 @@ from polyarch.bakefile.config import Plan
 from polyarch.bakefile.target import Target
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import ELSEWHERE, BuilderNode, SavedBuilder
+from polyarch.buildkit.needs import require_grpc
 from polyarch.cli.baking.flags import progress_mode
 from polyarch.cli.baking.loading import Loading
 from polyarch.cli.baking.requests import request_of
@@ -34,6 +35,7 @@ from polyarch.cli.display.display import open_display
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.engine import enter, open_engine
 from polyarch.cli.frame.flags import Options
+from polyarch.cluster.needs import require_dask
 from polyarch.progress import ignore_events
 from polyarch.record import frozen, replace
 from polyarch.request.baked import BakeResult
@@ -148,16 +150,12 @@ def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> BakeResu
         bake: Callable[..., BakeResult] = bake_on
         if building.builder.is_cluster:
             # Dask, which takes most of a second.
-            from polyarch.cluster.needs import require_dask  # noqa: PLC0415
-
             require_dask()
             from polyarch.cluster.bake import bake_on_cluster  # noqa: PLC0415
 
             bake = partial(bake_on_cluster, node=building.node)
         elif building.builder.is_remote:
             # gRPC, and what it is made of.
-            from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
-
             require_grpc()
             from polyarch.pipeline.apart import bake_on_nodes  # noqa: PLC0415
 

@@ -11,6 +11,8 @@ from polyarch.bakefile.allowed import Allowed, Missing
 from polyarch.cli.baking.permissions import ask_for
 from polyarch.cli.display.display import open_display
 from polyarch.cli.frame.command import Context
+from polyarch.paths import state_directory
+from polyarch.progress import CancelToken
 from polyarch.record import replace
 
 if TYPE_CHECKING:
@@ -65,9 +67,7 @@ class _Fetching(ExitStack):
 
     def _opened(self) -> Definitions:
         if self._definitions is None:
-            from polyarch.paths import state_directory  # noqa: PLC0415
             from polyarch.pipeline.definitions import Definitions  # noqa: PLC0415
-            from polyarch.progress import CancelToken  # noqa: PLC0415
             from polyarch.store.store import Store  # noqa: PLC0415
 
             environ = self._context.environ

@@ -10,6 +10,7 @@ from itertools import chain, count
 from polyarch.builders.collecting import read_settings, settings_of
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import ELSEWHERE, BuilderNode, SavedBuilder, require_local
+from polyarch.buildkit.needs import require_grpc
 from polyarch.cdi.devices import Devices, find_devices, spec_directories
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.builders.states import NodeState, states_of
@@ -59,8 +60,6 @@ def _inspect(options: Options, context: Context) -> int:
 
 def _boot(builder: SavedBuilder, context: Context) -> None:
     # gRPC, and what it is made of.
-    from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
-
     require_grpc()
     from polyarch.cli.builders.driving import boot_all  # noqa: PLC0415
 

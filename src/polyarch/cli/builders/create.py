@@ -29,6 +29,7 @@ from polyarch.builders.values import (
     with_node,
     without_node,
 )
+from polyarch.buildkit.needs import require_grpc
 from polyarch.cli.builders.asked import container_change, driver_opts, remote_change
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
@@ -64,8 +65,6 @@ def _run(options: Options, context: Context) -> int:
         builder = _create(asked, builders)
         if builder.is_remote:
             # gRPC isn't needed to make one, but most of what it is made of is loaded for its drivers.
-            from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
-
             require_grpc()
             from polyarch.cli.builders.driving import check_nodes  # noqa: PLC0415
 

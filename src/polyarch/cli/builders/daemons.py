@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
+from polyarch.buildkit.needs import require_grpc
 from polyarch.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ def daemons(
 ) -> tuple[tuple[BuilderNode, Remote], ...]:
     """Return the nodes that are daemons. Raises InputError without any, MachineError without gRPC's library."""
     # gRPC, and what it is made of.
-    from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
-
     require_grpc()
     from polyarch.drivers.nodes import driver_of  # noqa: PLC0415
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import DEFAULT_NAME, SavedBuilder
+from polyarch.buildkit.needs import require_grpc
 from polyarch.cli.builders.states import all_states
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
@@ -71,8 +72,6 @@ def _remove(
     trouble = None
     if builder.is_remote and not options.is_set("keep-daemon"):
         # gRPC, and what it is made of.
-        from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
-
         require_grpc()
         from polyarch.cli.builders.driving import remove_all  # noqa: PLC0415
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
+from polyarch.buildkit.needs import require_grpc
 from polyarch.emulation.advertised import local_platforms
 from polyarch.errors import PolyarchError
 from polyarch.platforms import Platform
@@ -92,8 +93,6 @@ def _daemon(
 ) -> NodeState:
     try:
         # gRPC, and what it is made of.
-        from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
-
         require_grpc()
         from polyarch.buildkit.nodes import look_at  # noqa: PLC0415
         from polyarch.drivers.driver import Status  # noqa: PLC0415

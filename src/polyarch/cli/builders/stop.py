@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import ELSEWHERE, require_local
+from polyarch.buildkit.needs import require_grpc
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Options
@@ -22,8 +23,6 @@ def _run(options: Options, context: Context) -> int:
     if not builder.is_remote:
         return 0
     # gRPC, and what it is made of.
-    from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
-
     require_grpc()
     from polyarch.cli.builders.driving import stop_all  # noqa: PLC0415
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from polyarch.builders.values import SavedBuilder
+from polyarch.buildkit.needs import require_grpc
 from polyarch.cli.building.prefixes import solving
 from polyarch.cli.display.base import Display
 from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.interrupt import cancel_on_signals
+from polyarch.cluster.needs import require_dask
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.pipeline.recorded import recorded_build
@@ -54,8 +56,6 @@ def solve(
         explaining = Explain(live=wishes.explains, number=display.number, tell=told.append)
         if wishes.builder is not None and wishes.builder.is_cluster:
             # Dask, which takes most of a second.
-            from polyarch.cluster.needs import require_dask  # noqa: PLC0415
-
             require_dask()
             from polyarch.cluster.build import build_on_cluster  # noqa: PLC0415
 
@@ -64,8 +64,6 @@ def solve(
             )
         if wishes.builder is not None:
             # gRPC, and what it is made of.
-            from polyarch.buildkit.needs import require_grpc  # noqa: PLC0415
-
             require_grpc()
             from polyarch.pipeline.nodes import build_on_nodes  # noqa: PLC0415
 
