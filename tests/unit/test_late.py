@@ -65,3 +65,8 @@ def test_what_a_table_names_is_there_and_in_no_room_above(module: str, at: str) 
 @pytest.mark.parametrize("at", [entry.at for entry in COMMANDS])
 def test_every_command_is_there(at: str) -> None:
     assert isinstance(late.load(f"cli.{at}"), Command)
+
+
+def test_what_is_installed_is_found_without_being_imported() -> None:
+    assert late.is_there("pytest")
+    assert not late.is_there("no_such_package_at_all")

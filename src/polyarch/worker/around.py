@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from polyarch.graph.op import GitOp, HttpOp
+from polyarch.worker.proxied.needs import require_signing
 from polyarch.worker.surrounded import Around
 from polyarch.worker.trust.lending import lent
 from polyarch.worker.trust.pem import read_certificates
@@ -35,6 +36,7 @@ def surroundings(
         network = None
         if proxy is not None:
             # Needs a library that signs certificates.
+            require_signing()
             from polyarch.worker.proxied.network import proxied  # noqa: PLC0415
 
             network = stack.enter_context(proxied(*proxy))

@@ -8,12 +8,12 @@ import os
 import ssl
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from polyarch.errors import MachineError
-
-if TYPE_CHECKING:
-    from cryptography import x509
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 __all__ = ["StepAuthority"]
 
@@ -23,19 +23,9 @@ _LIFETIME = dt.timedelta(days=7)
 
 
 class StepAuthority:
-    """Makes certificates for whatever a step asks for. May be used from many threads.
-
-    Raises MachineError where the library that signs isn't there.
-    """
+    """Makes certificates for whatever a step asks for. May be used from many threads."""
 
     def __init__(self) -> None:
-        try:
-            from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 an extra
-        except ImportError as error:
-            raise MachineError(
-                "--proxy-network needs the package cryptography",
-                hint="install it: pip install 'polyarch[proxy]'",
-            ) from error
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("polyarch, for one step")
         self._certificate = self._signed(self._name, is_authority=True)
@@ -45,8 +35,6 @@ class StepAuthority:
     @property
     def certificate(self) -> bytes:
         """What the step has to trust, in DER form."""
-        from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 as above
-
         return self._certificate.public_bytes(Encoding.DER)
 
     def context(self, host: str) -> ssl.SSLContext:
@@ -58,13 +46,6 @@ class StepAuthority:
             return found
 
     def _new_context(self, host: str) -> ssl.SSLContext:
-        from cryptography import x509  # noqa: PLC0415 as above
-        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-            Encoding,
-            NoEncryption,
-            PrivateFormat,
-        )
-
         names: Sequence[Any]
         try:
             names = [x509.IPAddress(ipaddress.ip_address(host.strip("[]")))]
@@ -89,9 +70,6 @@ class StepAuthority:
         names: x509.SubjectAlternativeName | None = None,
         is_authority: bool = False,
     ) -> x509.Certificate:
-        from cryptography import x509  # noqa: PLC0415 as above
-        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-
         # Clocks of steps are this machine's.
         now = dt.datetime.now(dt.UTC)
         builder = (
@@ -110,6 +88,4 @@ class StepAuthority:
 
 
 def _name(text: str) -> x509.Name:
-    from cryptography import x509  # noqa: PLC0415 as above
-
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
