@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TypeVar
 
 from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
-from polyarch.buildkit.build import build_remotely
+from polyarch.buildkit.build import ask_remotely, build_remotely
 from polyarch.buildkit.nodes import RemoteState, look_at
 from polyarch.digest import Digest
 from polyarch.drivers.driver import NodeDriver, Status
@@ -34,7 +34,10 @@ from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.threads import side_by_side
 
 __all__ = [
+    "Building",
+    "Nodes",
     "Part",
+    "ask_on_nodes",
     "assign",
     "build_on_nodes",
     "by_digest",
@@ -64,6 +67,42 @@ class Part:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+@frozen
+class Nodes:
+    """The nodes of a builder that requests may be carried out on, as they answered."""
+
+    builder: SavedBuilder
+    drivers: Mapping[str, NodeDriver]
+    states: dict[str, RemoteState]
+
+    @classmethod
+    def look_at(
+        cls, engine: Engine, builder: SavedBuilder, requests: Iterable[BuildRequest], sink: Sink
+    ) -> Nodes:
+        """Start those that don't run, and ask all what they are, as far as the requests want them.
+
+        Raises MachineError if none answers, InputError for what can't be asked of them.
+        """
+        platforms: list[Platform] = []
+        takes_any = False
+        for request in requests:
+            _check_hosts(request.add_hosts)
+            platforms += request.platforms
+            takes_any = takes_any or not request.platforms
+        drivers = {
+            node.name: driver_of(builder, node, engine.environ)
+            for node in builder.nodes
+            if node.endpoint != LOCAL_ENDPOINT
+        }
+        wanted = builder if takes_any else _wanted(builder, platforms)
+        return cls(builder=builder, drivers=drivers, states=_look_at_all(wanted, drivers, sink))
+
+    def parts(self, request: BuildRequest) -> list[Part]:
+        """Choose nodes for a request. Raises MachineError where no node has a platform."""
+        platforms = request.platforms or (_first_platform(self.builder, self.states),)
+        return assign(self.builder, self.states, platforms)
+
+
 def build_on_nodes(
     engine: Engine,
     builder: SavedBuilder,
@@ -77,30 +116,32 @@ def build_on_nodes(
 
     Raises MachineError where no node has a platform, InputError for outputs that can't be joined, and what builds raise.
     """
-    _check_hosts(request.add_hosts)
-    drivers = {
-        node.name: driver_of(builder, node, engine.environ)
-        for node in builder.nodes
-        if node.endpoint != LOCAL_ENDPOINT
-    }
-    states = _look_at_all(_wanted(builder, request.platforms), drivers, sink)
-    parts = assign(builder, states, request.platforms or (_first_platform(builder, states),))
-    _tell_of_emulation(parts, sink)
-    building = _Building(engine=engine, drivers=drivers, sink=sink, cancel=cancel, explain=explain)
-    if len(parts) == 1:
-        return building.part(parts[0], request)
-    check_joinable(request.outputs)
-    results: dict[str, BuildResult] = {}
+    nodes = Nodes.look_at(engine, builder, (request,), sink)
+    building = Building(
+        engine=engine, drivers=nodes.drivers, sink=sink, cancel=cancel, explain=explain
+    )
+    return building.whole(nodes.parts(request), request)
 
-    def build(part: Part) -> None:
-        own = replace(building, sink=with_node_name(sink, part.node.name))
-        wanted = by_digest(replace(request, platforms=part.platforms))
-        results[part.node.name] = of_platforms(own.part(part, wanted), part.platforms)
 
-    # What one part fails with ends the others.
-    tasks = [partial(build, part) for part in parts]
-    side_by_side(tasks, len(tasks), name="node", on_failure=cancel.cancel)
-    return joined(engine, request, [results[part.node.name] for part in parts], sink, cancel)
+def ask_on_nodes(
+    engine: Engine,
+    builder: SavedBuilder,
+    request: BuildRequest,
+    question: str,
+    *,
+    sink: Sink,
+    cancel: CancelToken,
+) -> Mapping[str, bytes] | None:
+    """Ask the first node that a request would be built on about its Dockerfile; None if that is this machine.
+
+    Raises as `build_on_nodes`.
+    """
+    nodes = Nodes.look_at(engine, builder, (request,), sink)
+    part = nodes.parts(request)[0]
+    if part.node.endpoint == LOCAL_ENDPOINT:
+        return None
+    remote = nodes.drivers[part.node.name].remote()
+    return ask_remotely(remote, request, question, sink=sink, cancel=cancel)
 
 
 def _check_hosts(hosts: Sequence[str]) -> None:
@@ -113,14 +154,33 @@ def _check_hosts(hosts: Sequence[str]) -> None:
 
 
 @frozen
-class _Building:
+class Building:
     """What all parts are built with."""
 
     engine: Engine
     drivers: Mapping[str, NodeDriver]
     sink: Sink
     cancel: CancelToken
-    explain: Explain | None
+    explain: Explain | None = None
+
+    def whole(self, parts: Sequence[Part], request: BuildRequest) -> BuildResult:
+        """Build all parts of a request, and join them."""
+        _tell_of_emulation(parts, self.sink)
+        if len(parts) == 1:
+            return self.part(parts[0], request)
+        check_joinable(request.outputs)
+        results: dict[str, BuildResult] = {}
+
+        def build(part: Part) -> None:
+            own = replace(self, sink=with_node_name(self.sink, part.node.name))
+            wanted = by_digest(replace(request, platforms=part.platforms))
+            results[part.node.name] = of_platforms(own.part(part, wanted), part.platforms)
+
+        # What one part fails with ends the others.
+        tasks = [partial(build, part) for part in parts]
+        side_by_side(tasks, len(tasks), name="node", on_failure=self.cancel.cancel)
+        found = [results[part.node.name] for part in parts]
+        return joined(self.engine, request, found, self.sink, self.cancel)
 
     def part(self, part: Part, request: BuildRequest) -> BuildResult:
         """Build one part on its node."""

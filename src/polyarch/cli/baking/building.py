@@ -189,7 +189,7 @@ def _answer(plan: Plan, building: _Building) -> int:
     from polyarch.cli.baking.answers import answer_all  # noqa: PLC0415 for those who ask only
 
     requests = {name: _request(_alone(each), building) for name, each in plan.targets.items()}
-    return answer_all(plan, requests, building.options, building.context)
+    return answer_all(plan, requests, building.options, building.context, building.builder)
 
 
 def _alone(target: Target) -> Target:

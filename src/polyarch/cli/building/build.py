@@ -92,7 +92,8 @@ def _run(options: Options, context: Context) -> int:
             from polyarch.cli.building.asking import ask, write_answer  # noqa: PLC0415
             from polyarch.cli.building.check import shown_name  # noqa: PLC0415
 
-            answer = ask(asked.request, asked.call, context, display, shown_name(asked.request))
+            shown = shown_name(asked.request), chosen.builder
+            answer = ask(asked.request, asked.call, context, display, shown)
     if asked.call is not None:
         return write_answer(answer, asked.call, options, context)
     _write_results(result, options, (context, display))
