@@ -21,10 +21,10 @@ from polyarch.drivers.nodes import driver_of
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
-from polyarch.golang.strconv import find_bool
 from polyarch.images.create import Asked, make, publish
 from polyarch.images.names import Source, parse_name
 from polyarch.images.places import open_places
+from polyarch.pipeline.changed import is_pushed
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Event, Sink, StepEvent, step
@@ -39,7 +39,6 @@ __all__ = [
     "build_on_nodes",
     "by_digest",
     "check_joinable",
-    "is_pushed",
     "joined",
     "of_platforms",
     "with_node_name",
@@ -48,6 +47,10 @@ __all__ = [
 _T = TypeVar("_T")
 _FAMILIES = {"386": "amd64", "arm": "arm64"}
 """Architectures whose programs another one runs as well."""
+_GATEWAY = "host-gateway"
+_GATEWAYS = (f"={_GATEWAY}", f":{_GATEWAY}")
+_GATEWAY_LABEL = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
+"""By which the worker of Docker's engine tells the address that containers reach the engine's machine by."""
 
 
 _UNASKED = RemoteState()
@@ -77,7 +80,6 @@ def build_on_nodes(
 
     Raises MachineError where no node has a platform, InputError for outputs that can't be joined, and what builds raise.
     """
-    _check_hosts(request.add_hosts)
     drivers = {
         node.name: driver_of(builder, node, engine.environ)
         for node in builder.nodes
@@ -85,16 +87,17 @@ def build_on_nodes(
     }
     states = _look_at_all(_wanted(builder, request.platforms), drivers, sink)
     parts = assign(builder, states, request.platforms or (_first_platform(builder, states),))
+    requests = {part.node.name: _with_gateway(request, part, builder.driver) for part in parts}
     _tell_of_emulation(parts, sink)
     building = _Building(engine=engine, drivers=drivers, sink=sink, cancel=cancel, explain=explain)
     if len(parts) == 1:
-        return building.part(parts[0], request)
+        return building.part(parts[0], requests[parts[0].node.name])
     check_joinable(request.outputs)
     results: dict[str, BuildResult] = {}
 
     def build(part: Part) -> None:
         own = replace(building, sink=with_node_name(sink, part.node.name))
-        wanted = by_digest(replace(request, platforms=part.platforms))
+        wanted = by_digest(replace(requests[part.node.name], platforms=part.platforms))
         results[part.node.name] = of_platforms(own.part(part, wanted), part.platforms)
 
     # What one part fails with ends the others.
@@ -103,13 +106,26 @@ def build_on_nodes(
     return joined(engine, request, [results[part.node.name] for part in parts], sink, cancel)
 
 
-def _check_hosts(hosts: Sequence[str]) -> None:
-    """Raise InputError for an address that only the machine of the steps has."""
-    if any(each.endswith(("=host-gateway", ":host-gateway")) for each in hosts):
+def _with_gateway(request: BuildRequest, part: Part, driver: str) -> BuildRequest:
+    """Return a request with the address that a node's steps reach its machine by, as only that knows it.
+
+    Docker's engine tells; raises InputError for other daemons. This machine finds out by itself.
+    """
+    is_asked = any(each.endswith(_GATEWAYS) for each in request.add_hosts)
+    if part.node.endpoint == LOCAL_ENDPOINT or not is_asked:
+        return request
+    address = part.labels.get(_GATEWAY_LABEL, "")
+    if not address:
         raise InputError(
-            "unable to derive the IP value for host-gateway: host-gateway is not supported by the remote driver",
+            "unable to derive the IP value for host-gateway: "
+            f"host-gateway is not supported by the {driver} driver",
             hint="give the address that steps reach that machine by",
         )
+    hosts = tuple(
+        f"{each.removesuffix(_GATEWAY)}{address}" if each.endswith(_GATEWAYS) else each
+        for each in request.add_hosts
+    )
+    return replace(request, add_hosts=hosts)
 
 
 @frozen
@@ -289,13 +305,6 @@ def check_joinable(outputs: Sequence[Output]) -> None:
                 "parts of several nodes can only be joined at a registry",
                 hint="push the image: --push, or build for one platform at a time",
             )
-
-
-def is_pushed(output: Output) -> bool:
-    """Tell whether an output is an image that goes to a registry."""
-    return output.type == OutputType.REGISTRY or (
-        output.type == OutputType.IMAGE and find_bool(output.attributes.get("push", "")) is True
-    )
 
 
 def by_digest(request: BuildRequest) -> BuildRequest:
