@@ -9,10 +9,27 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
 
-__all__ = ["caught", "side_by_side"]
+__all__ = ["Once", "caught", "side_by_side"]
 
 Task = Callable[[], None]
+_T = TypeVar("_T")
+
+
+class Once(Generic[_T]):
+    """Something that is made by the first thread that wants it, while the others wait."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: list[_T] = []
+
+    def get(self, make: Callable[[], _T]) -> _T:
+        """Return it. Raises what `make` raises; whoever comes then tries again."""
+        with self._lock:
+            if not self._made:
+                self._made.append(make())
+            return self._made[0]
 
 
 def side_by_side(

@@ -27,7 +27,7 @@ from polyarch.graph.op import (
     ScratchOp,
 )
 from polyarch.graph.vertex import Vertex
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.base import IMAGE_SCHEME, LAYOUT_SCHEME
 from polyarch.oci.descriptor import Descriptor
 from polyarch.record import frozen
 
@@ -113,7 +113,7 @@ class Definition:
     def _source(self, op: ImageOp | Remote) -> JSONObject:
         if isinstance(op, ImageOp):
             digest = op.root or op.digest
-            scheme = "" if op.reference.startswith(LAYOUT_SCHEME) else "docker-image://"
+            scheme = "" if op.reference.startswith(LAYOUT_SCHEME) else IMAGE_SCHEME
             pin = "" if op.reference.endswith(digest) else f"@{digest}"
             return {"identifier": f"{scheme}{op.reference}{pin}"}
         if isinstance(op, HttpOp):

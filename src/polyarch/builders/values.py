@@ -150,12 +150,16 @@ def check_name(text: str) -> str:
 
 
 def require_local(builder: SavedBuilder) -> None:
-    """Raise MachineError unless the builder is one that polyarch can build with."""
-    if not builder.is_local:
-        raise MachineError(
-            f'builder "{builder.name}" has the driver {builder.driver}, which polyarch can\'t use yet',
-            hint="build on this machine: without --builder, or with --builder default",
-        )
+    """Raise MachineError for a builder of other machines where this machine is needed."""
+    if builder.is_local:
+        return
+    reason = "which polyarch can't use yet"
+    if builder.is_elsewhere:
+        reason = "which polyarch can't ask for that"
+    raise MachineError(
+        f'builder "{builder.name}" has the driver {builder.driver}, {reason}',
+        hint="take this machine: without --builder, or with --builder default",
+    )
 
 
 def with_node(builder: SavedBuilder, change: NodeChange) -> SavedBuilder:

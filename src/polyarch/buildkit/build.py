@@ -12,7 +12,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,10 +25,8 @@ from polyarch.buildkit.services import Attached
 from polyarch.buildkit.work import Asked, Remote, Steer, Work
 from polyarch.digest import Digest, parse_digest
 from polyarch.errors import InputError, MachineError
-from polyarch.exporter.outfile import write_output
+from polyarch.exporter.delivery import deliver
 from polyarch.golang.json import compact, read_json
-from polyarch.layer.apply import extract
-from polyarch.layer.tar import Sink as TarSink
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import replace
@@ -39,11 +36,10 @@ from polyarch.request.frontend import frontend_attributes
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.worker.masking import Masker
-from polyarch.worker.secrets import Secrets, SecretSource
+from polyarch.worker.secrets import Secrets, sources_of
 
 __all__ = ["Remote", "ask_remotely", "build_remotely"]
 
-_CHUNK = 1 << 20
 _CAPABILITIES = "frontend.caps"
 _SUBREQUESTS = "moby.buildkit.frontend.subrequests+forward"
 _IMAGES = frozenset({OutputType.IMAGE, OutputType.REGISTRY})
@@ -161,10 +157,7 @@ def _cache_attributes(request: BuildRequest) -> dict[str, str]:
 def _secrets(
     request: BuildRequest, environ: Mapping[str, str], scratch: Path, stack: ExitStack
 ) -> Secrets:
-    sources = {
-        each.id: SecretSource(path=each.path, env=each.env, value=each.value)
-        for each in request.secrets
-    }
+    sources = sources_of(request.secrets)
     masker = Masker() if request.mask_secrets and (sources or request.ssh_keys) else None
     agents = stack.enter_context(LentAgents(request.ssh, request.ssh_keys, scratch))
     keys = tuple(path for paths in request.ssh_keys.values() for path in paths)
@@ -225,21 +218,12 @@ class _Outputs:
         """Move archives to their places, and unpack those that were to be directories."""
         for number, file in self._files.items():
             output = self._outputs[number]
-            file.seek(0)
-            if output.type == OutputType.LOCAL:
-                self._unpack(file, Path(output.destination))
-            elif output.type in _ARCHIVES and not output.destination:
+            if output.type in _ARCHIVES and not output.destination:
                 raise MachineError(
                     "images of another machine can't be loaded here yet",
                     hint="push them, or write an archive: -o type=docker,dest=FILE",
                 )
-            else:
-                write_output(output.destination, partial(_copy, file))
-
-    @staticmethod
-    def _unpack(file: BinaryIO, directory: Path) -> None:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        extract(file, directory, "/", owner=(os.geteuid(), os.getegid()))
+            deliver(output, file)
 
     def close(self) -> None:
         """Close what was received."""
@@ -256,11 +240,6 @@ class _Taker:
     def __call__(self, data: bytes) -> None:
         """Take the next bytes."""
         self._file.write(data)
-
-
-def _copy(file: BinaryIO, sink: TarSink) -> None:
-    while data := file.read(_CHUNK):
-        sink.write(data)
 
 
 def _result(response: Mapping[str, str], request: BuildRequest) -> BuildResult:

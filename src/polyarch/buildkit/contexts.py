@@ -14,7 +14,7 @@ from pathlib import Path
 from polyarch.buildkit.files import Directory
 from polyarch.errors import ContextNotFound, InputError
 from polyarch.images.layout import Layout, open_layout, parse_layout
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.base import IMAGE_SCHEME, LAYOUT_SCHEME
 from polyarch.request.values import BuildRequest, is_address
 from polyarch.text.giturl import parse_git_reference
 from polyarch.worker.archive import unpack_archive
@@ -26,7 +26,6 @@ _OWN = frozenset({"context", "dockerfile"})
 """Names that daemons know directories by; contexts of these names have another one."""
 _NAMED = "moby.buildkit.frontend.contexts+forward"
 _QUERY = "moby.buildkit.frontend.gitquerystring"
-_IMAGE_SCHEME = "docker-image://"
 
 
 class Contexts:
@@ -109,7 +108,7 @@ class Contexts:
 
     def _named(self, name: str, value: str) -> None:
         self._capabilities.add(_NAMED)
-        if value.startswith((_IMAGE_SCHEME, "input:", "target:")):
+        if value.startswith((IMAGE_SCHEME, "input:", "target:")):
             return
         if value.startswith(LAYOUT_SCHEME):
             self._told[f"context:{name}"] = self._layout(value)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
-from polyarch.buildkit.address import parse_target
 from polyarch.buildkit.api import Api, told_trouble
 from polyarch.buildkit.build import Remote
 from polyarch.buildkit.connection import connect
 from polyarch.buildkit.messages import WorkerInfo
-from polyarch.errors import PolyarchError
+from polyarch.errors import PolyarchError, RemoteError
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 
-__all__ = ["RemoteState", "look_at", "remote_at"]
+__all__ = ["RemoteState", "ask", "look_at"]
 
+_T = TypeVar("_T")
 _SECONDS = 20.0
 
 
@@ -29,18 +30,32 @@ class RemoteState:
     error: str = ""
 
 
-def remote_at(address: str, options: Mapping[str, str], environ: Mapping[str, str]) -> Remote:
-    """Return the daemon at a node's endpoint. Raises InputError for what is no address."""
-    return Remote(address=address, target=parse_target(address, options), environ=environ)
+def ask(
+    remote: Remote, question: Callable[[Api], Awaitable[_T]], seconds: float | None = None
+) -> _T:
+    """Ask a daemon something, which has `seconds` to answer, if that's given. Raises RemoteError, SolveFailed."""
+
+    async def run() -> _T:
+        channel = connect(remote.target)
+        try:
+            return await asyncio.wait_for(question(Api(channel)), seconds)
+        except TimeoutError as error:
+            if isinstance(error.errno, int):  # of the connection, not of waiting
+                raise
+            raise RemoteError(
+                f"{remote.address} didn't answer within {seconds:g} seconds", temporary=True
+            ) from error
+        finally:
+            channel.close()
+
+    with told_trouble(remote.address):
+        return asyncio.run(run())
 
 
 def look_at(remote: Remote, seconds: float = _SECONDS) -> RemoteState:
     """Ask a daemon what it is; it has `seconds` to answer."""
     try:
-        with told_trouble(remote.address):
-            version, workers = asyncio.run(asyncio.wait_for(_look(remote), seconds))
-    except TimeoutError:
-        return RemoteState(error=f"{remote.address} didn't answer within {seconds:g} seconds")
+        version, workers = ask(remote, _look, seconds)
     except PolyarchError as error:
         return RemoteState(error=str(error))
     if not workers:
@@ -51,10 +66,5 @@ def look_at(remote: Remote, seconds: float = _SECONDS) -> RemoteState:
     )
 
 
-async def _look(remote: Remote) -> tuple[str, tuple[WorkerInfo, ...]]:
-    channel = connect(remote.target)
-    try:
-        api = Api(channel)
-        return await api.version(), await api.workers()
-    finally:
-        channel.close()
+async def _look(api: Api) -> tuple[str, tuple[WorkerInfo, ...]]:
+    return await api.version(), await api.workers()

@@ -5,16 +5,14 @@ Source: BuildKit's `control.proto` (BuildHistoryRecord, UsageRecord), containerd
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
-from polyarch.buildkit.api import Api, told_trouble
+from polyarch.buildkit.api import Api
 from polyarch.buildkit.build import Remote
-from polyarch.buildkit.connection import connect
+from polyarch.buildkit.nodes import ask
 from polyarch.buildkit.provenance import blob_of, read_build
 from polyarch.digest import Digest
 from polyarch.errors import PolyarchError
@@ -28,29 +26,13 @@ from polyarch.wire import Message, field
 
 __all__ = [
     "DaemonHistory",
-    "ask",
     "disk_usage",
     "filter_text",
     "prune_daemon",
     "read_usage",
 ]
 
-_T = TypeVar("_T")
 _NANO = 1_000_000_000
-
-
-def ask(remote: Remote, question: Callable[[Api], Awaitable[_T]]) -> _T:
-    """Ask a daemon something. Raises RemoteError, SolveFailed."""
-
-    async def run() -> _T:
-        channel = connect(remote.target)
-        try:
-            return await question(Api(channel))
-        finally:
-            channel.close()
-
-    with told_trouble(remote.address):
-        return asyncio.run(run())
 
 
 # --- builds ---

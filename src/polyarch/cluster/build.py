@@ -13,26 +13,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO
 
 from polyarch.builders.values import BuilderNode
 from polyarch.cluster.address import Cluster, parse_cluster
 from polyarch.cluster.carrying import LIMIT, read_archive, send_pieces, send_whole
-from polyarch.cluster.following import Following, Part
+from polyarch.cluster.following import Built, Following, Part
 from polyarch.cluster.packing import Archive
 from polyarch.cluster.parcel import Parcel, credentials_for, parcel_of
 from polyarch.cluster.scheduler import Future, Scheduler, connected
-from polyarch.cluster.wire import Answer, Sent, Task
+from polyarch.cluster.wire import Sent, Task
 from polyarch.digest import sha256
 from polyarch.engine.engine import Engine
 from polyarch.errors import MachineError
-from polyarch.exporter.outfile import write_output
-from polyarch.layer.apply import extract
-from polyarch.layer.tar import Sink as TarSink
+from polyarch.exporter.delivery import deliver
 from polyarch.layer.tarread import Source
 from polyarch.library.codec import encode
-from polyarch.library.messages import read_answer
 from polyarch.pipeline.nodes import (
     by_digest,
     check_joinable,
@@ -45,7 +41,8 @@ from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import field, frozen, replace
 from polyarch.release import RELEASE
 from polyarch.request.result import BuildResult
-from polyarch.request.values import BuildRequest, Output, OutputType
+from polyarch.request.values import BuildRequest, Output
+from polyarch.threads import Once
 
 __all__ = ["Carried", "Session", "build_on_cluster", "open_session"]
 
@@ -58,7 +55,7 @@ class Carried:
     """Archives that were sent already, by what is in them."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[Sent, Future | None]] = {}
+        self._found: dict[str, Once[tuple[Sent, Future | None]]] = {}
         self._lock = threading.Lock()
 
     def get(
@@ -66,10 +63,14 @@ class Carried:
     ) -> tuple[Sent, Future | None, bool]:
         """Return where an archive is, sent by `carry` if it wasn't; and whether that was so."""
         with self._lock:
-            is_new = fingerprint not in self._found
-            if is_new:
-                self._found[fingerprint] = carry()
-            return (*self._found[fingerprint], is_new)
+            sending = self._found.setdefault(fingerprint, Once())
+        mine: list[bool] = []
+
+        def send() -> tuple[Sent, Future | None]:
+            mine.append(True)
+            return carry()
+
+        return (*sending.get(send), bool(mine))
 
 
 def build_on_cluster(
@@ -155,10 +156,12 @@ class _Building:
         answers = following.run(parts, topic, submit)
         results = []
         for part in parts:
-            answer, files = answers[part.name]
-            result = read_answer(json.loads(answer.message))
-            results.append(of_platforms(result, (part.platform,)) if len(parts) > 1 else result)
-            self._deliver(part.request.outputs, answer, files)
+            built = answers[part.name]
+            is_part = len(parts) > 1
+            results.append(
+                of_platforms(built.result, (part.platform,)) if is_part else built.result
+            )
+            self._deliver(part.request.outputs, built)
         if len(parts) == 1:
             return results[0]
         return joined(self.engine, request, results, self.sink, self.cancel)
@@ -245,10 +248,10 @@ class _Building:
 
     # --- back ---
 
-    def _deliver(self, outputs: Sequence[Output], answer: Answer, files: Sequence[bytes]) -> None:
+    def _deliver(self, outputs: Sequence[Output], built: Built) -> None:
         """Write what outputs have written on the worker to where it was asked for."""
-        along = iter(files)
-        for number, sent in answer.files.items():
+        along = iter(built.along)
+        for number, sent in built.files.items():
             data = b"" if sent.place else next(along)
             output = outputs[int(number)]
             with tempfile.TemporaryFile() as file:
@@ -259,20 +262,9 @@ class _Building:
                     environ=self.engine.environ,
                     cancel=self.cancel,
                 )
-                file.seek(0)
-                if output.type == OutputType.LOCAL:
-                    directory = Path(output.destination)
-                    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-                    extract(file, directory, "/", owner=(os.geteuid(), os.getegid()))
-                else:
-                    write_output(output.destination, partial(_copy, file))
+                deliver(output, file)
 
 
 def _save(file: BinaryIO, source: Source) -> None:
     while data := source.read(_CHUNK):
         file.write(data)
-
-
-def _copy(file: BinaryIO, sink: TarSink) -> None:
-    while data := file.read(_CHUNK):
-        sink.write(data)

@@ -10,17 +10,18 @@ from functools import partial
 from typing import Any
 
 from polyarch.cluster.scheduler import Future, Scheduler
-from polyarch.cluster.wire import Answer
+from polyarch.cluster.wire import Answer, Sent
 from polyarch.digest import Digest, sha256
 from polyarch.library.codec import decode
 from polyarch.library.messages import read_answer, read_event
 from polyarch.pipeline.nodes import with_node_name
 from polyarch.platforms import Platform
 from polyarch.progress import CANCELED, CancelToken, Event, Sink, StepEvent, WarningEvent
-from polyarch.record import field, mutable, replace
+from polyarch.record import field, frozen, mutable, replace
+from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 
-__all__ = ["Following", "Part"]
+__all__ = ["Built", "Following", "Part"]
 
 _POLL = 0.2
 """Seconds after which it is looked whether tasks have ended, while nothing is told."""
@@ -48,6 +49,15 @@ class Part:
         return str(self.platform)
 
 
+@frozen
+class Built:
+    """What came of a part: `files` are what its outputs wrote, by the number of the output; `along` has those that aren't at a place."""
+
+    result: BuildResult
+    files: Mapping[str, Sent]
+    along: Sequence[bytes]
+
+
 class Following:
     """Waits for tasks, and shows what they tell."""
 
@@ -59,8 +69,8 @@ class Following:
 
     def run(
         self, parts: Sequence[Part], topic: str, submit: Callable[[Part], Future]
-    ) -> dict[str, tuple[Answer, list[bytes]]]:
-        """Have all parts built; returns the answers by the parts' names.
+    ) -> dict[str, Built]:
+        """Have all parts built; returns what came of them by their names.
 
         Raises what a part fails with, once the others don't run any more, and Cancelled.
         """
@@ -76,10 +86,8 @@ class Following:
             self._scheduler.cancel(list(futures.values()))
             self._scheduler.forget(topic)
 
-    def _wait(
-        self, parts: Mapping[str, Part], futures: Mapping[str, Future]
-    ) -> dict[str, tuple[Answer, list[bytes]]]:
-        answers: dict[str, tuple[Answer, list[bytes]]] = {}
+    def _wait(self, parts: Mapping[str, Part], futures: Mapping[str, Future]) -> dict[str, Built]:
+        answers: dict[str, Built] = {}
         while len(answers) < len(parts):
             self._take(parts, _POLL)
             self._cancel.check()
@@ -87,11 +95,11 @@ class Following:
             self._scheduler.check(waiting)
             for name, future in futures.items():
                 if name not in answers and future.done():
-                    text, files = self._scheduler.result(future)
+                    text, along = self._scheduler.result(future)
                     answer = decode(Answer, json.loads(text))
                     self._take_rest(parts, parts[name], answer)
-                    answers[name] = answer, files
-                    read_answer(json.loads(answer.message))  # or raise what it has failed with
+                    result = read_answer(json.loads(answer.message))
+                    answers[name] = Built(result=result, files=answer.files, along=along)
         return answers
 
     def _take_rest(self, parts: Mapping[str, Part], part: Part, answer: Answer) -> None:

@@ -21,7 +21,7 @@ from polyarch.cluster.carrying import read_archive, send_pieces, send_whole
 from polyarch.cluster.packing import unpack
 from polyarch.cluster.wire import CONTEXT, DOCKERFILE, Answer, Sent, Task
 from polyarch.errors import InputError
-from polyarch.layer.tar import Sink as TarSink
+from polyarch.exporter.delivery import copy_file
 from polyarch.layer.tarread import Source
 from polyarch.library.builder import EngineBuilder
 from polyarch.library.codec import decode, encode
@@ -40,7 +40,6 @@ _ASKED_EVERY = 0.5
 """Seconds after which a task looks whether it is still wanted."""
 _CONTEXTS_KEPT = 8
 _ENGINES_KEPT = 4
-_CHUNK = 1 << 20
 
 
 def run_task(text: str, *archives: bytes) -> tuple[str, list[bytes]]:
@@ -121,7 +120,6 @@ class _Telling:
                 "part": self._part,
                 "attempt": self.attempt,
                 "node": str(self._worker.name),
-                "number": self._batches,
                 "events": json.dumps(events),  # Dask's own form doesn't tell lists from tuples
             }
             self._batches += 1
@@ -228,26 +226,21 @@ def _written(outputs: Sequence[Output], scratch: Path) -> Iterator[tuple[int, Pa
 def _send_file(
     path: Path, task: Task, environ: Mapping[str, str], cancel: CancelToken
 ) -> tuple[Sent, list[bytes]]:
-    produce = partial(_copy, path)
-    if task.transfer:
-        sent = send_pieces(
-            produce,
-            path.stat().st_size,
-            parse_reference(task.transfer),
-            latest=f"output of {task.request.context}",
-            environ=environ,
-            cancel=cancel,
-            on_bytes=lambda _bytes: None,
-        )
-        return sent, []
-    sent, frame = send_whole(produce, "what an output has written", task.limit)
-    return sent, [frame]
-
-
-def _copy(path: Path, sink: TarSink) -> None:
     with path.open("rb") as file:
-        while data := file.read(_CHUNK):
-            sink.write(data)
+        produce = partial(copy_file, file)
+        if task.transfer:
+            sent = send_pieces(
+                produce,
+                path.stat().st_size,
+                parse_reference(task.transfer),
+                latest=f"output of {task.request.context}",
+                environ=environ,
+                cancel=cancel,
+                on_bytes=lambda _bytes: None,
+            )
+            return sent, []
+        sent, frame = send_whole(produce, "what an output has written", task.limit)
+        return sent, [frame]
 
 
 # --- what tasks have in common ---

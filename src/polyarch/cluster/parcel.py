@@ -12,6 +12,7 @@ from pathlib import Path
 from polyarch.cluster.packing import Archive, archive_of
 from polyarch.cluster.wire import CONTEXT, DOCKERFILE
 from polyarch.errors import ContextNotFound, InputError, PolyarchError
+from polyarch.oci.base import IMAGE_SCHEME
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pattern import pattern
 from polyarch.pipeline.contexts import dockerfile_path, ignore_patterns
@@ -19,11 +20,10 @@ from polyarch.record import field, frozen, replace
 from polyarch.registry.credentials import HUB_HOSTS, HUB_KEY, Credentials
 from polyarch.request.caches import CacheKind
 from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, is_address
-from polyarch.worker.secrets import Secrets, SecretSource
+from polyarch.worker.secrets import Secrets, sources_of
 
 __all__ = ["Parcel", "credentials_for", "parcel_of"]
 
-_IMAGE = "docker-image://"
 _OUTPUTS_WITH_NAMES = frozenset({OutputType.IMAGE, OutputType.REGISTRY})
 _FROM = pattern(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)", re.IGNORECASE | re.MULTILINE)
 _COPIED = pattern(r"\s--from=(\S+)")
@@ -54,7 +54,7 @@ def parcel_of(request: BuildRequest, environ: Mapping[str, str]) -> Parcel:
         if dockerfile and not needed:
             archives[DOCKERFILE] = _beside(path)
     for name, value in request.build_contexts.items():
-        if is_address(value) or value.startswith(_IMAGE):
+        if is_address(value) or value.startswith(IMAGE_SCHEME):
             continue
         if re.match(r"[a-z-]+:(//)?", value) and not Path(value).is_dir():
             raise InputError(
@@ -120,11 +120,7 @@ def _beside(path: Path) -> Archive:
 
 
 def _read_secrets(request: BuildRequest, environ: Mapping[str, str]) -> Iterator[object]:
-    sources = {
-        each.id: SecretSource(path=each.path, env=each.env, value=each.value)
-        for each in request.secrets
-    }
-    secrets = Secrets(sources=sources, environ=environ)
+    secrets = Secrets(sources=sources_of(request.secrets), environ=environ)
     for each in request.secrets:
         yield replace(each, value=secrets.find(each.id), path="", env="")
 
@@ -171,8 +167,8 @@ def _names(parcel: Parcel) -> Iterator[str]:
     for entry in (*request.cache_from, *request.cache_to):
         yield _cache_name(entry)
     for value in request.build_contexts.values():
-        if value.startswith(_IMAGE):
-            yield value.removeprefix(_IMAGE)
+        if value.startswith(IMAGE_SCHEME):
+            yield value.removeprefix(IMAGE_SCHEME)
     text = _dockerfile_text(parcel)
     yield from _FROM.findall(text)
     yield from _COPIED.findall(text)

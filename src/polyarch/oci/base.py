@@ -10,6 +10,7 @@ from polyarch.record import frozen
 __all__ = [
     "DEFAULT_PATH",
     "IMAGE_NAME",
+    "IMAGE_SCHEME",
     "LAYOUT_SCHEME",
     "PIECES",
     "REF_NAME",
@@ -17,6 +18,9 @@ __all__ = [
     "BaseImage",
     "is_at_registry",
 ]
+
+IMAGE_SCHEME = "docker-image://"
+"""What a context begins with that is an image of a registry."""
 
 LAYOUT_SCHEME = "oci-layout://"
 """What the address of an image in a directory of this machine begins with, instead of a name."""

@@ -11,10 +11,12 @@ from polyarch.digest import Digest
 from polyarch.dockerfile.lowering.named import TARGET_SCHEME
 from polyarch.engine.engine import Engine
 from polyarch.errors import Cancelled, InputError, PolyarchError
+from polyarch.oci.base import IMAGE_SCHEME
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pipeline.bake import links_of, ordered
-from polyarch.pipeline.nodes import build_on_nodes, is_pushed
+from polyarch.pipeline.changed import is_pushed
+from polyarch.pipeline.nodes import build_on_nodes
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import replace
 from polyarch.request.baked import BakeResult
@@ -124,7 +126,7 @@ def linked(request: BuildRequest, image: Callable[[str], str]) -> BuildRequest:
 
 def image_context(reference: Reference, digest: Digest) -> str:
     """Return a named context that is an image by its digest."""
-    return f"docker-image://{replace(reference, tag=None, digest=digest)}"
+    return f"{IMAGE_SCHEME}{replace(reference, tag=None, digest=digest)}"
 
 
 def pushed_name(request: BuildRequest) -> str:

@@ -28,7 +28,7 @@ from polyarch.progress import CancelToken, Sink
 from polyarch.request.baked import BakeResult
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
-from polyarch.threads import caught
+from polyarch.threads import Once, caught
 from polyarch.worker.image_resolver import ImageResolver
 from polyarch.worker.source_image import ImageSource
 
@@ -111,20 +111,12 @@ def ordered(requests: Mapping[str, BuildRequest]) -> list[str]:
     return list(done)
 
 
-class _Fetch:
+class _Fetch(Once["Fetched | None"]):
     """A context that is fetched by the first who wants it; `place` names it."""
 
     def __init__(self, place: str) -> None:
+        super().__init__()
         self.place = place
-        self._lock = threading.Lock()
-        self._found: list[Fetched | None] = []
-
-    def get(self, fetch: Callable[[], Fetched | None]) -> Fetched | None:
-        """Return it. Raises what `fetch` raises; whoever comes then tries again."""
-        with self._lock:
-            if not self._found:
-                self._found.append(fetch())
-            return self._found[0]
 
 
 class Builds:

@@ -14,7 +14,7 @@ from polyarch.dockerfile.syntax.lexer import decode
 from polyarch.errors import ContextNotFound, InputError, NotFound
 from polyarch.graph.location import SourceText
 from polyarch.inroot import read_small
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.base import IMAGE_SCHEME, LAYOUT_SCHEME
 from polyarch.pipeline.company import ALONE, Company
 from polyarch.pipeline.directories import Directories, Opened
 from polyarch.platforms import host
@@ -42,7 +42,6 @@ KEEP_GIT_DIR_ARG = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 FETCH_ARGS = (KEEP_GIT_DIR_ARG, SOURCE_DATE_EPOCH)
 """The build arguments that change what is fetched."""
 _WEB = ("http://", "https://")
-_IMAGE_SCHEME = "docker-image://"
 _NAMED_HINT = (
     "--build-context {name}=... names a directory, a repository, a web address, an image as docker-image://, "
     "or a layout as oci-layout://"
@@ -268,7 +267,7 @@ class Loader:
         """Sort the named contexts by what they are. Raises NotFound, InputError."""
         named = _Named()
         for key, value in self.request.build_contexts.items():
-            if value.startswith(_IMAGE_SCHEME) or (
+            if value.startswith(IMAGE_SCHEME) or (
                 self.company.has_others and value.startswith(TARGET_SCHEME)
             ):
                 named.images.append(key)

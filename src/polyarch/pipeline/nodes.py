@@ -21,10 +21,10 @@ from polyarch.drivers.nodes import driver_of
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
-from polyarch.golang.strconv import find_bool
 from polyarch.images.create import Asked, make, publish
 from polyarch.images.names import Source, parse_name
 from polyarch.images.places import open_places
+from polyarch.pipeline.changed import is_pushed
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Event, Sink, StepEvent, step
@@ -42,7 +42,6 @@ __all__ = [
     "build_on_nodes",
     "by_digest",
     "check_joinable",
-    "is_pushed",
     "joined",
     "of_platforms",
     "with_node_name",
@@ -51,6 +50,10 @@ __all__ = [
 _T = TypeVar("_T")
 _FAMILIES = {"386": "amd64", "arm": "arm64"}
 """Architectures whose programs another one runs as well."""
+_GATEWAY = "host-gateway"
+_GATEWAYS = (f"={_GATEWAY}", f":{_GATEWAY}")
+_GATEWAY_LABEL = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
+"""By which the worker of Docker's engine tells the address that containers reach the engine's machine by."""
 
 
 _UNASKED = RemoteState()
@@ -81,12 +84,11 @@ class Nodes:
     ) -> Nodes:
         """Start those that don't run, and ask all what they are, as far as the requests want them.
 
-        Raises MachineError if none answers, InputError for what can't be asked of them.
+        Raises MachineError if none answers.
         """
         platforms: list[Platform] = []
         takes_any = False
         for request in requests:
-            _check_hosts(request.add_hosts)
             platforms += request.platforms
             takes_any = takes_any or not request.platforms
         drivers = {
@@ -117,9 +119,7 @@ def build_on_nodes(
     Raises MachineError where no node has a platform, InputError for outputs that can't be joined, and what builds raise.
     """
     nodes = Nodes.look_at(engine, builder, (request,), sink)
-    building = Building(
-        engine=engine, drivers=nodes.drivers, sink=sink, cancel=cancel, explain=explain
-    )
+    building = Building(engine=engine, nodes=nodes, sink=sink, cancel=cancel, explain=explain)
     return building.whole(nodes.parts(request), request)
 
 
@@ -144,13 +144,26 @@ def ask_on_nodes(
     return ask_remotely(remote, request, question, sink=sink, cancel=cancel)
 
 
-def _check_hosts(hosts: Sequence[str]) -> None:
-    """Raise InputError for an address that only the machine of the steps has."""
-    if any(each.endswith(("=host-gateway", ":host-gateway")) for each in hosts):
+def _with_gateway(request: BuildRequest, part: Part, driver: str) -> BuildRequest:
+    """Return a request with the address that a node's steps reach its machine by, as only that knows it.
+
+    Docker's engine tells; raises InputError for other daemons. This machine finds out by itself.
+    """
+    is_asked = any(each.endswith(_GATEWAYS) for each in request.add_hosts)
+    if part.node.endpoint == LOCAL_ENDPOINT or not is_asked:
+        return request
+    address = part.labels.get(_GATEWAY_LABEL, "")
+    if not address:
         raise InputError(
-            "unable to derive the IP value for host-gateway: host-gateway is not supported by the remote driver",
+            "unable to derive the IP value for host-gateway: "
+            f"host-gateway is not supported by the {driver} driver",
             hint="give the address that steps reach that machine by",
         )
+    hosts = tuple(
+        f"{each.removesuffix(_GATEWAY)}{address}" if each.endswith(_GATEWAYS) else each
+        for each in request.add_hosts
+    )
+    return replace(request, add_hosts=hosts)
 
 
 @frozen
@@ -158,22 +171,24 @@ class Building:
     """What all parts are built with."""
 
     engine: Engine
-    drivers: Mapping[str, NodeDriver]
+    nodes: Nodes
     sink: Sink
     cancel: CancelToken
     explain: Explain | None = None
 
     def whole(self, parts: Sequence[Part], request: BuildRequest) -> BuildResult:
         """Build all parts of a request, and join them."""
+        driver = self.nodes.builder.driver
+        requests = {part.node.name: _with_gateway(request, part, driver) for part in parts}
         _tell_of_emulation(parts, self.sink)
         if len(parts) == 1:
-            return self.part(parts[0], request)
+            return self.part(parts[0], requests[parts[0].node.name])
         check_joinable(request.outputs)
         results: dict[str, BuildResult] = {}
 
         def build(part: Part) -> None:
             own = replace(self, sink=with_node_name(self.sink, part.node.name))
-            wanted = by_digest(replace(request, platforms=part.platforms))
+            wanted = by_digest(replace(requests[part.node.name], platforms=part.platforms))
             results[part.node.name] = of_platforms(own.part(part, wanted), part.platforms)
 
         # What one part fails with ends the others.
@@ -188,7 +203,7 @@ class Building:
             return recorded_build(
                 self.engine, request, sink=self.sink, cancel=self.cancel, explain=self.explain
             )
-        remote = self.drivers[part.node.name].remote()
+        remote = self.nodes.drivers[part.node.name].remote()
         if remote.is_engine:
             check_inside(part.labels, request)
         return build_remotely(remote, request, sink=self.sink, cancel=self.cancel)
@@ -349,13 +364,6 @@ def check_joinable(outputs: Sequence[Output]) -> None:
                 "parts of several nodes can only be joined at a registry",
                 hint="push the image: --push, or build for one platform at a time",
             )
-
-
-def is_pushed(output: Output) -> bool:
-    """Tell whether an output is an image that goes to a registry."""
-    return output.type == OutputType.REGISTRY or (
-        output.type == OutputType.IMAGE and find_bool(output.attributes.get("push", "")) is True
-    )
 
 
 def by_digest(request: BuildRequest) -> BuildRequest:

@@ -27,7 +27,7 @@ from polyarch.progress import CancelToken, Sink, WarningEvent, cancellable, step
 from polyarch.record import frozen, replace
 from polyarch.request.values import BuildRequest
 from polyarch.worker.remote import RemoteSources
-from polyarch.worker.secrets import Secrets, SecretSource
+from polyarch.worker.secrets import Secrets, sources_of
 
 if TYPE_CHECKING:
     from polyarch.pipeline.fetched import Fetcher
@@ -179,10 +179,7 @@ def _secrets(engine: Engine, request: BuildRequest) -> Iterator[Secrets]:
     if engine.caller is not None:
         yield _asked(engine.caller, is_masked=request.mask_secrets)
         return
-    sources = {
-        secret.id: SecretSource(path=secret.path, env=secret.env, value=secret.value)
-        for secret in request.secrets
-    }
+    sources = sources_of(request.secrets)
     masker = None
     if request.mask_secrets and (sources or request.ssh_keys):
         from polyarch.worker.masking import Masker  # noqa: PLC0415 for builds with secrets

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.base import IMAGE_SCHEME, LAYOUT_SCHEME
 from polyarch.request.limits import Resources
 from polyarch.request.values import BuildRequest, is_address
 from polyarch.text.secretname import looks_secret, without_login
@@ -81,7 +81,7 @@ def _context(name: str, value: str) -> str:
     """Return where a named context is; a directory has a name only, and so has what another target of a bake makes."""
     if value.startswith("target:"):
         return f"input:{value.removeprefix('target:')}"
-    if is_address(value) or value.startswith(("docker-image://", LAYOUT_SCHEME)):
+    if is_address(value) or value.startswith((IMAGE_SCHEME, LAYOUT_SCHEME)):
         return value
     return f"local:_{name}" if name in {"context", "dockerfile"} else f"local:{name}"
 

@@ -18,6 +18,7 @@ from polyarch.golang.strconv import quote
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import GitOp, HttpOp, ImageOp, LocalOp
 from polyarch.graph.vertex import Vertex
+from polyarch.oci.base import IMAGE_SCHEME
 from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform
 from polyarch.record import field as record_field
@@ -31,7 +32,6 @@ __all__ = ["Policy"]
 _CHECK = "/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy"
 _ALLOW, _DENY, _CONVERT = range(3)
 _ACTIONS = {_DENY: "DENY", _CONVERT: "CONVERT"}
-_IMAGE = "docker-image://"
 
 Resolve = Callable[[str, Platform], tuple[Digest, ImageConfig]]
 
@@ -107,7 +107,7 @@ class Policy:
                 f"the policy wants to know more of {source.identifier} than can be told yet",
                 hint="digests and configs of images are; signatures, attestations and commits aren't",
             )
-        name = source.identifier.removeprefix(_IMAGE)
+        name = source.identifier.removeprefix(IMAGE_SCHEME)
         digest, config = self.resolve(name, source.platform)
         return field(2, field(1, digest) + field(2, compact(config.to_json())))
 
@@ -116,7 +116,7 @@ def _source(vertex: Vertex) -> _Source | None:
     """Return what a vertex takes from outside, None for nothing."""
     match vertex.op:
         case ImageOp(reference=name, platform=platform) if "://" not in name:
-            return _Source(identifier=f"{_IMAGE}{name}", platform=platform)
+            return _Source(identifier=f"{IMAGE_SCHEME}{name}", platform=platform)
         case HttpOp(url=url):
             return _Source(identifier=url)
         case GitOp(remote=remote, ref=ref, subdir=subdir):

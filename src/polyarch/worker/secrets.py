@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,10 @@ from polyarch.record import field, frozen
 from polyarch.request.secretfile import SECRET_LIMIT
 
 if TYPE_CHECKING:
+    from polyarch.request.values import Secret
     from polyarch.worker.masking import Masker
 
-__all__ = ["SecretSource", "Secrets"]
+__all__ = ["SecretSource", "Secrets", "sources_of"]
 
 
 @frozen
@@ -28,6 +29,13 @@ class SecretSource:
     path: str = ""
     env: str = ""
     value: bytes | None = field(default=None, repr=False)
+
+
+def sources_of(secrets: Iterable[Secret]) -> dict[str, SecretSource]:
+    """Return where the secrets of a request are, by their ids."""
+    return {
+        each.id: SecretSource(path=each.path, env=each.env, value=each.value) for each in secrets
+    }
 
 
 @frozen

@@ -8,15 +8,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from polyarch.buildkit.address import parse_target
 from polyarch.buildkit.build import Remote
-from polyarch.buildkit.nodes import remote_at
 from polyarch.engine.engine import Engine
 from polyarch.progress import CancelToken, Sink
 from polyarch.request.values import BuildRequest
 from polyarch.serve.address import Address, listen
 from polyarch.serve.server import answering
 
-__all__ = ["serving_buildkit"]
+__all__ = ["remote_at", "serving_buildkit"]
+
+
+def remote_at(
+    address: str, options: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None
+) -> Remote:
+    """Return a daemon by its address, as the driver `remote` does."""
+    return Remote(
+        address=address, target=parse_target(address, options or {}), environ=environ or {}
+    )
 
 
 @contextmanager
@@ -46,7 +55,7 @@ def serving_buildkit(engine: Engine, directory: Path) -> Iterator[Remote]:
     threading.Thread(target=run, name="server").start()
     ready.wait()
     try:
-        yield remote_at(f"unix://{path}", {}, {"DOCKER_CONFIG": str(directory / "docker")})
+        yield remote_at(f"unix://{path}", environ={"DOCKER_CONFIG": str(directory / "docker")})
     finally:
         loop, stopped = loops[0]
         loop.call_soon_threadsafe(stopped.set)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from polyarch.buildkit.nodes import look_at, remote_at
+from polyarch.buildkit.nodes import look_at
+from tests.support.network.buildkitserver import remote_at
 from tests.support.network.certificates import make_certificates, server_side
 
 
@@ -51,7 +52,7 @@ HUNG_UP = "can't be reached: it hung up without an answer, as who wants TLS"
 
 def test_a_daemon_that_is_not_one() -> None:
     with listening(lambda connection: connection.sendall(b"HTTP/1.1 400 no\r\n\r\n")) as address:
-        assert HUNG_UP in look_at(remote_at(address, {}, {})).error
+        assert HUNG_UP in look_at(remote_at(address)).error
 
 
 def test_certificates_that_do_not_do(tmp_path: Path) -> None:
@@ -61,9 +62,9 @@ def test_certificates_that_do_not_do(tmp_path: Path) -> None:
         unknown = {"cacert": str(tmp_path / "server.crt")}
         other = {**trust, "servername": "other.example"}
         gone = {"cacert": str(tmp_path / "none")}
-        told = [look_at(remote_at(address, each, {})).error for each in (unknown, other, gone, {})]
+        told = [look_at(remote_at(address, each)).error for each in (unknown, other, gone, {})]
     with listening(secured(tmp_path, asks=True)) as address:
-        told.append(look_at(remote_at(address, trust, {})).error)
+        told.append(look_at(remote_at(address, trust)).error)
 
     assert "its certificate isn't trusted: self-signed certificate" in told[0]
     assert "Hostname mismatch, certificate is not valid for 'other.example'" in told[1]
@@ -76,6 +77,6 @@ def test_an_address_where_nobody_is() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-        told = look_at(remote_at(address, {}, {})).error
+        told = look_at(remote_at(address)).error
 
     assert told == f"the builder at {address} can't be reached: Connection refused"

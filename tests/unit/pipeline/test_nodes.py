@@ -6,10 +6,13 @@ import pytest
 
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.buildkit.nodes import RemoteState
-from polyarch.errors import MachineError
-from polyarch.pipeline.nodes import _tell_of_emulation, _wanted, assign
+from polyarch.errors import InputError, MachineError
+from polyarch.pipeline.nodes import Part, _tell_of_emulation, _wanted, _with_gateway, assign
 from polyarch.platforms import parse, parse_list
 from polyarch.progress import Event, StatusEvent
+from polyarch.record import replace
+from polyarch.request.make import make_request
+from polyarch.request.values import BuildRequest
 
 STATES = {
     "intel": RemoteState(platforms=tuple(parse_list(["linux/amd64,linux/386,linux/arm64"]))),
@@ -95,3 +98,33 @@ def test_a_platform_that_no_node_has() -> None:
     assert str(caught.value) == (
         "no node of builder b builds for linux/riscv64: down can't be reached"
     )
+
+
+GATEWAY = {"org.mobyproject.buildkit.worker.moby.host-gateway-ip": "172.17.0.1"}
+
+
+def asking(*hosts: str) -> BuildRequest:
+    return replace(make_request("."), add_hosts=hosts)
+
+
+def test_an_engine_tells_where_its_machine_is() -> None:
+    part = Part(node=BuilderNode(name="e", endpoint="e"), platforms=(), labels=GATEWAY)
+    asked = asking("a=host-gateway", "b:host-gateway", "c=1.2.3.4")
+
+    settled = _with_gateway(asked, part, "docker")
+
+    assert settled.add_hosts == ("a=172.17.0.1", "b:172.17.0.1", "c=1.2.3.4")
+
+
+def test_other_daemons_do_not_tell_where_their_machine_is() -> None:
+    part = Part(node=BuilderNode(name="n", endpoint="tcp://n:1"), platforms=())
+    message = "^unable to derive the IP value for host-gateway: host-gateway is not supported by the remote driver$"
+    with pytest.raises(InputError, match=message):
+        _with_gateway(asking("a=host-gateway"), part, "remote")
+
+
+def test_this_machine_finds_itself() -> None:
+    part = Part(node=BuilderNode(name="here", endpoint="local"), platforms=())
+    asked = asking("a=host-gateway")
+
+    assert _with_gateway(asked, part, "remote") is asked

@@ -28,7 +28,7 @@ from polyarch.bakefile.target import Target
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_bool, quote
 from polyarch.golang.units import bytes_size, ram_in_bytes
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.base import IMAGE_SCHEME, LAYOUT_SCHEME
 from polyarch.record import frozen, replace
 
 __all__ = ["EXTENSION_FIELDS", "Declared", "service_target"]
@@ -36,7 +36,7 @@ __all__ = ["EXTENSION_FIELDS", "Declared", "service_target"]
 T = TypeVar("T")
 
 _ADDRESSES = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
-_CONTEXTS = (*_ADDRESSES, "docker-image://", LAYOUT_SCHEME, "target:", "service:")
+_CONTEXTS = (*_ADDRESSES, IMAGE_SCHEME, LAYOUT_SCHEME, "target:", "service:")
 
 
 @frozen

@@ -24,7 +24,7 @@ from polyarch.golang.strconv import quote
 from polyarch.paths import buildx_directory
 from polyarch.platforms import parse_list
 
-__all__ = ["container_change", "driver_opts", "remote_change"]
+__all__ = ["container_change", "driver_opts", "opts_with_files", "remote_change"]
 
 _FILES = ("cacert", "cert", "key")
 _DEFAULT_CONFIG = "buildkitd.default.toml"
@@ -44,6 +44,16 @@ def driver_opts(values: tuple[str, ...]) -> Mapping[str, str] | None:
     return found or None
 
 
+def opts_with_files(values: tuple[str, ...]) -> Mapping[str, str] | None:
+    """Return the options of a driver, of which some name certificates: in full, as the next command is called elsewhere.
+
+    Raises InputError.
+    """
+    found = dict(driver_opts(values) or {})
+    found |= {name: os.path.abspath(found[name]) for name in _FILES if found.get(name)}
+    return found or None
+
+
 def remote_change(options: Options, endpoint: str, context: Context) -> NodeChange:
     """Return what is asked for of a daemon that runs already. Raises InputError."""
     endpoint = endpoint or context.environ.get("BUILDKIT_HOST", "")
@@ -53,14 +63,11 @@ def remote_change(options: Options, endpoint: str, context: Context) -> NodeChan
         raise InputError("setting buildkit flags is not supported for remote driver")
     if endpoint != LOCAL_ENDPOINT and (options.text("buildkitd-config") or options.text("config")):
         raise InputError("setting config file is not supported for remote driver")
-    given = dict(driver_opts(options.values("driver-opt")) or {})
-    # The command is called somewhere else the next time.
-    given |= {name: os.path.abspath(given[name]) for name in _FILES if given.get(name)}
     return NodeChange(
         name=options.text("node"),
         endpoint=endpoint,
         platforms=parse_list(options.values("platform")),
-        driver_opts=given or None,
+        driver_opts=opts_with_files(options.values("driver-opt")),
         append=options.is_set("append"),
     )
 

@@ -38,9 +38,11 @@ def working_builder(
     origin, advice = "the current builder", f'"{context.program} use default" settles that'
     if variable:
         origin, advice = "BUILDX_BUILDER's", "BUILDX_BUILDER=default settles that"
-    elif builder.driver in elsewhere:
+    if builder.driver in elsewhere:
         reason = "and was chosen with docker buildx"
         advice = f'"{context.program} use {builder.name}" has it used, {advice}'
+    elif builder.is_elsewhere:
+        reason = "which polyarch can't ask for that"
     context.warn(
         _INSTEAD.format(
             origin=origin, name=builder.name, driver=builder.driver, reason=reason, advice=advice

@@ -30,7 +30,12 @@ from polyarch.builders.values import (
     without_node,
 )
 from polyarch.buildkit.needs import require_grpc
-from polyarch.cli.builders.asked import container_change, driver_opts, remote_change
+from polyarch.cli.builders.asked import (
+    container_change,
+    driver_opts,
+    opts_with_files,
+    remote_change,
+)
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.emulation.advertised import local_platforms
@@ -158,9 +163,9 @@ def _asked_cluster(options: Options, name: str, endpoint: str) -> _Asked:
             "a builder of the driver dask has one node, its cluster",
             hint=f"more machines join that by themselves: polyarch worker {endpoint}",
         )
-    given = driver_opts(options.values("driver-opt")) or {}
-    parse_cluster(endpoint, given)
-    change = NodeChange(name=options.text("node"), endpoint=endpoint, driver_opts=given or None)
+    given = opts_with_files(options.values("driver-opt"))
+    parse_cluster(endpoint, given or {})
+    change = NodeChange(name=options.text("node"), endpoint=endpoint, driver_opts=given)
     return _Asked(name=name, change=change, driver=DASK_DRIVER)
 
 

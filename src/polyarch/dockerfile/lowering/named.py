@@ -6,7 +6,7 @@ from collections.abc import Container
 
 from polyarch.errors import InputError
 from polyarch.graph.vertex import Vertex
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.base import IMAGE_SCHEME, LAYOUT_SCHEME
 from polyarch.oci.config import ImageConfig
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, format_all
@@ -16,7 +16,6 @@ __all__ = ["SCRATCH", "TARGET_SCHEME", "Linked", "NamedContext", "context_name"]
 
 SCRATCH = "scratch"
 TARGET_SCHEME = "target:"
-_IMAGE_SCHEME = "docker-image://"
 _PLATFORM_MARK = "::"
 
 
@@ -35,7 +34,7 @@ class NamedContext:
         """The image that it is: a reference, or the address of a layout; "" for files."""
         if self.value.startswith(LAYOUT_SCHEME):
             return self.value
-        return self.value.removeprefix(_IMAGE_SCHEME) if self._is_image else ""
+        return self.value.removeprefix(IMAGE_SCHEME) if self._is_image else ""
 
     @property
     def is_target(self) -> bool:
@@ -49,7 +48,7 @@ class NamedContext:
 
     @property
     def _is_image(self) -> bool:
-        return self.value.startswith(_IMAGE_SCHEME)
+        return self.value.startswith(IMAGE_SCHEME)
 
 
 @frozen

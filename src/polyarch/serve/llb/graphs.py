@@ -22,6 +22,7 @@ from polyarch.graph.op import (
     ScratchOp,
 )
 from polyarch.graph.vertex import Vertex
+from polyarch.oci.base import IMAGE_SCHEME, LAYOUT_SCHEME
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.record import field, frozen, replace
 from polyarch.serve.llb.definition import (
@@ -41,7 +42,7 @@ from polyarch.text.giturl import parse_git_reference
 __all__ = ["Locals", "Lowering"]
 
 _KINDS = {5: "build", 7: "diff", 8: "passthrough"}
-_IMAGE, _LOCAL, _LAYOUT = "docker-image://", "local://", "oci-layout://"
+_LOCAL = "local://"
 
 Locals = dict[str, Wanted]
 """What is wanted of directories of the client, by the names of local ops."""
@@ -133,9 +134,9 @@ class Lowering:
 
     def _source(self, op: Op) -> Vertex:
         identifier, attributes = op.message.text(1), read_pairs(op.message, 2)
-        if identifier.startswith(_IMAGE):
-            return self._image(op, parse_reference(identifier.removeprefix(_IMAGE)).canonical)
-        if identifier.startswith(_LAYOUT):
+        if identifier.startswith(IMAGE_SCHEME):
+            return self._image(op, parse_reference(identifier.removeprefix(IMAGE_SCHEME)).canonical)
+        if identifier.startswith(LAYOUT_SCHEME):
             store = attributes.get("oci.store", "")
             return self._image(op, self.bring_layout(identifier, store))
         if identifier.startswith(_LOCAL):
@@ -152,7 +153,7 @@ class Lowering:
 
     def _image(self, op: Op, name: str) -> Vertex:
         image = self.images.resolve(name, op.platform)
-        return self._add(op, ImageOp.of(image, op.platform), (), f"{_IMAGE}{name}")
+        return self._add(op, ImageOp.of(image, op.platform), (), f"{IMAGE_SCHEME}{name}")
 
     def _local(self, op: Op, name: str, attributes: Mapping[str, str]) -> Vertex:
         wanted = Wanted(

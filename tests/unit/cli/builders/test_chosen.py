@@ -118,3 +118,19 @@ def test_as_the_plugin_it_may_not(tmp_path: Path) -> None:
 
     assert (refused.status, "existing instance for" in refused.err) == (1, True)
     assert (directory / "instances/theirs").read_bytes() == theirs
+
+
+def test_nor_is_one_that_is_not_asked_for_such_things(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path)}
+    call("create", "--driver=dask", "--name=farm", "tcp://scheduler.example:1", environ=environ)
+
+    with pytest.raises(MachineError) as raised:
+        working(environ, builder="farm")
+    name, line = working({**environ, "BUILDX_BUILDER": "farm"})
+
+    told = "has the driver dask, which polyarch can't ask for that"
+    assert str(raised.value) == f'builder "farm" {told}'
+    assert name == "default"
+    assert line == (
+        f'WARNING: BUILDX_BUILDER\'s "farm" {told}: this machine does the work (BUILDX_BUILDER=default settles that)'
+    )

@@ -1,0 +1,37 @@
+"""Builders of other machines, of which none has to be there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from polyarch.builders.saved import SavedBuilders
+from tests.support.machine.commands import Printed, call
+
+
+def run(home: Path, *words: str) -> Printed:
+    return call(*words, environ={"HOME": str(home), "POLYARCH_ROOT": str(home / "store")})
+
+
+@pytest.mark.parametrize(
+    ("driver", "address"), [("dask", "tls://scheduler.example:8786"), ("remote", "tcp://b:1234")]
+)
+def test_certificates_are_found_from_any_directory(
+    driver: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = "cacert=tls/ca.pem,cert=tls/c.pem,key=/k.pem"
+    made = run(
+        tmp_path, "create", f"--driver={driver}", "--name=b", f"--driver-opt={options}", address
+    )
+
+    builder = SavedBuilders({"HOME": str(tmp_path)}).find("b")
+
+    assert (made.status, made.err) == (0, "")
+    assert builder is not None
+    assert dict(builder.nodes[0].driver_opts) == {
+        "cacert": f"{tmp_path}/tls/ca.pem",
+        "cert": f"{tmp_path}/tls/c.pem",
+        "key": "/k.pem",
+    }
