@@ -10,7 +10,7 @@ import asyncio
 import base64
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
@@ -24,8 +24,8 @@ from polyarch.buildkit.messages import SolveOptions
 from polyarch.buildkit.services import Attached
 from polyarch.buildkit.work import Asked, Remote, Steer, Work
 from polyarch.digest import Digest, parse_digest
-from polyarch.errors import InputError, MachineError
 from polyarch.exporter.delivery import deliver
+from polyarch.exporter.outputs import is_for_engine, is_true
 from polyarch.golang.json import compact, read_json
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Sink
@@ -38,12 +38,16 @@ from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.worker.masking import Masker
 from polyarch.worker.secrets import Secrets, sources_of
 
-__all__ = ["Remote", "ask_remotely", "build_remotely"]
+__all__ = ["Remote", "Taker", "ask_remotely", "build_remotely"]
 
 _CAPABILITIES = "frontend.caps"
 _SUBREQUESTS = "moby.buildkit.frontend.subrequests+forward"
 _IMAGES = frozenset({OutputType.IMAGE, OutputType.REGISTRY})
 _ARCHIVES = frozenset({OutputType.DOCKER, OutputType.OCI})
+_OURS = frozenset({"context", "tar"})
+"""Attributes of outputs that are this machine's matter."""
+
+Taker = Callable[[Output, BinaryIO], None]
 
 
 def build_remotely(
@@ -52,9 +56,12 @@ def build_remotely(
     *,
     sink: Sink,
     cancel: CancelToken,
+    take: Taker = deliver,
     steer: Steer | None = None,
 ) -> BuildResult:
     """Carry out a request on a daemon; `steer` has the frontend asked through the build's gateway.
+
+    `take` is given archives of images that aren't written as they are: those that are to be loaded, or unpacked as layouts.
 
     Raises SolveFailed, RemoteError, InputError, Cancelled.
     """
@@ -66,7 +73,7 @@ def build_remotely(
         work = replace(work, steer=steer, provenance=request.result_provenance)
         with told_trouble(remote.address):
             response, provenance = asyncio.run(work.run())
-        outputs.deliver()
+        outputs.deliver(take)
     return replace(_result(response, request), provenance=provenance)
 
 
@@ -180,7 +187,7 @@ class _Outputs:
         self._files: dict[int, BinaryIO] = {}
 
     def exporters(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Give what the daemon is asked for. Raises InputError for what can't come from one."""
+        """Give what the daemon is asked for."""
         if self._is_engine and not self._asked:
             yield "moby", {}
         for output in self._outputs:
@@ -191,39 +198,31 @@ class _Outputs:
             elif output.type == OutputType.LOCAL:
                 # As an archive, which is unpacked by our own rules.
                 yield "tar", attributes
-            elif attributes.pop("tar", "true") not in {"true", "1"}:
-                raise InputError(
-                    "a layout in a directory can't come from another machine yet",
-                    hint="write an archive, without tar=false",
-                )
+            elif _is_taken(output):
+                others = {name: each for name, each in attributes.items() if name not in _OURS}
+                yield str(OutputType.OCI), others
             else:
                 yield str(output.type), attributes
 
     def _stays(self, output: Output) -> bool:
         """Whether the daemon has an output, and sends nothing: an engine loads its own images."""
-        is_loaded = output.type == OutputType.DOCKER and not output.destination
-        return output.type in _IMAGES or (self._is_engine and is_loaded)
+        return output.type in _IMAGES or (self._is_engine and is_for_engine(output))
 
-    def takers(self) -> dict[int, _Taker]:
+    def takers(self) -> dict[int, _Writer]:
         """Return what takes the bytes of archives, by the exporter's number."""
         found = {}
         for number, output in enumerate(self._outputs):
             if not self._stays(output):
                 file = (self._scratch / f"output-{number}").open("w+b")
                 self._files[number] = file
-                found[number] = _Taker(file)
+                found[number] = _Writer(file)
         return found
 
-    def deliver(self) -> None:
-        """Move archives to their places, and unpack those that were to be directories."""
+    def deliver(self, take: Taker) -> None:
+        """Move archives to their places, unpack those that were to be directories, and have others taken."""
         for number, file in self._files.items():
             output = self._outputs[number]
-            if output.type in _ARCHIVES and not output.destination:
-                raise MachineError(
-                    "images of another machine can't be loaded here yet",
-                    hint="push them, or write an archive: -o type=docker,dest=FILE",
-                )
-            deliver(output, file)
+            (take if _is_taken(output) else deliver)(output, file)
 
     def close(self) -> None:
         """Close what was received."""
@@ -231,7 +230,13 @@ class _Outputs:
             file.close()
 
 
-class _Taker:
+def _is_taken(output: Output) -> bool:
+    """Whether an image is brought here to be loaded, or to become a layout in a directory."""
+    is_directory = output.type in _ARCHIVES and not is_true(output, "tar", default=True)
+    return is_for_engine(output) or is_directory
+
+
+class _Writer:
     """Writes what comes to a file."""
 
     def __init__(self, file: BinaryIO) -> None:

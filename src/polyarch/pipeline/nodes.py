@@ -26,6 +26,7 @@ from polyarch.pipeline.changed import is_pushed
 from polyarch.pipeline.choosing import Nodes, Part, with_node_name
 from polyarch.pipeline.reading import open_reading
 from polyarch.pipeline.recorded import recorded_build
+from polyarch.pipeline.taking import Taking
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import frozen, replace
@@ -166,7 +167,8 @@ class Building:
         if remote.is_engine:
             check_inside(part.labels, request)
         request = _with_dockerfile(self.engine, request, self.sink, self.cancel)
-        return build_remotely(remote, request, sink=self.sink, cancel=self.cancel)
+        taking = Taking(engine=self.engine, sink=self.sink, cancel=self.cancel)
+        return build_remotely(remote, request, sink=self.sink, cancel=self.cancel, take=taking.take)
 
 
 def _tell_of_emulation(parts: Sequence[Part], sink: Sink) -> None:
