@@ -27,7 +27,7 @@ _BUILD_ID = "buildkit-controlapi-buildid"
 
 @frozen
 class Ref:
-    """A result that the daemon holds for the build: its name, and the graph that makes it."""
+    """A result that the daemon holds for the build: its name, "" for an empty one, and the graph that makes it."""
 
     id: str
     definition: bytes
@@ -62,7 +62,7 @@ class Gateway:
             + field(5, 1)
             + field(6, 1)
             + b"".join(
-                field(13, field(1, name) + field(2, inputs[name])) for name in sorted(inputs)
+                field(13, field(1, name) + _present(2, inputs[name])) for name in sorted(inputs)
             )
         )
         return _solved(Message(await self._call("Solve", request)).bytes(3))
@@ -87,7 +87,7 @@ class Gateway:
 
 def _solved(data: bytes) -> Solved:
     result = Message(data)
-    single = [_ref(each) for each in result.messages(3) if each.text(1)]
+    single = list(map(_ref, result.messages(3)))
     refs = {"": single[-1]} if single else {}
     for listed in result.messages(4):
         refs |= {each.text(1): _ref(Message(each.bytes(2))) for each in listed.messages(1)}
@@ -97,3 +97,8 @@ def _solved(data: bytes) -> Solved:
 
 def _ref(message: Message) -> Ref:
     return Ref(id=message.text(1), definition=message.bytes(2))
+
+
+def _present(number: int, message: bytes) -> bytes:
+    """Return a field that holds a message, even an empty one: the graph of nothing."""
+    return field(number, message) or bytes((number << 3 | 2, 0))

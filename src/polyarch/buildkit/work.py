@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
-from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from polyarch.buildkit.address import Target
@@ -136,15 +135,11 @@ class Work:
 
 
 async def _steered(steer: Steer, gateway: Gateway, asked: Asked) -> None:
-    """Return to the daemon what the build is to be. Raises what ends it before, of which the daemon is told."""
+    """Return to the daemon what the build is to be. Raises what ends it before, which cancels it for the daemon."""
     try:
         solved = await steer(gateway, asked)
     except GRPCError as error:
         # The answer to the whole build says it, with all that the daemon knows of it.
         await gateway.fail(error.status, error.message or error.status.name)
-    except PolyarchError as error:
-        with suppress(GRPCError):
-            await gateway.fail(Status.UNKNOWN, str(error))
-        raise
     else:
         await gateway.finish(solved)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from polyarch.builders.values import SavedBuilder
+from polyarch.builders.values import LOCAL_ENDPOINT, SavedBuilder
 from polyarch.digest import Digest
 from polyarch.dockerfile.lowering.named import TARGET_SCHEME
 from polyarch.engine.engine import Engine
@@ -16,7 +16,9 @@ from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pipeline.bake import links_of, ordered
 from polyarch.pipeline.changed import is_pushed
-from polyarch.pipeline.nodes import build_on_nodes
+from polyarch.pipeline.choosing import Nodes, Part
+from polyarch.pipeline.linking import Links
+from polyarch.pipeline.nodes import Building
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import replace
 from polyarch.request.baked import BakeResult
@@ -46,20 +48,22 @@ def bake_apart(
 
     The first failure ends all others, unless this `keeps_going` with those that don't depend on it. Raises Cancelled.
     """
-    baking = _Baking(requests, build, keeps_going=keeps_going)
-    baking.run(names, sink, cancel)
-    return BakeResult(
-        results={name: baking.results[name] for name in names if name in baking.results},
-        errors={name: baking.errors[name] for name in names if name in baking.errors},
-    )
+    return _Baking(requests, build, keeps_going=keeps_going).result(names, sink, cancel)
 
 
 class _Baking:
     """All builds of a bake, and how far they are."""
 
     def __init__(
-        self, requests: Mapping[str, BuildRequest], build: Build, *, keeps_going: bool
+        self,
+        requests: Mapping[str, BuildRequest],
+        build: Build,
+        *,
+        keeps_going: bool,
+        bases: Mapping[str, Sequence[str]] | None = None,
+        places: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        """Take the builds; `bases` are those of each that it is linked to by the nodes of `places`."""
         self.results: dict[str, BuildResult] = {}
         self.errors: dict[str, PolyarchError] = {}
         self._requests = requests
@@ -67,16 +71,29 @@ class _Baking:
         self._keeps_going = keeps_going
         self._ended: set[str] = set()
         self._changed = threading.Condition()
+        self._places = places or {}
+        self.links = Links(bases or {}, self._wake)
 
-    def run(self, names: Sequence[str], sink: Callable[[str], Sink], cancel: CancelToken) -> None:
-        """Carry out all of them. Raises Cancelled."""
+    def result(
+        self, names: Sequence[str], sink: Callable[[str], Sink], cancel: CancelToken
+    ) -> BakeResult:
+        """Carry out all of them, and tell what came of it. Raises Cancelled."""
+        self._run(names, sink, cancel)
+        return BakeResult(
+            results={name: self.results[name] for name in names if name in self.results},
+            errors={name: self.errors[name] for name in names if name in self.errors},
+        )
+
+    def _run(self, names: Sequence[str], sink: Callable[[str], Sink], cancel: CancelToken) -> None:
         own = CancelToken()
         forget = cancel.on_cancel(own.cancel)
         forget_waiting = own.on_cancel(self._wake)
         try:
             # In this order, whatever one waits for was begun before it.
             tasks = [partial(self._one, name, sink(name), own) for name in names]
-            side_by_side(tasks, _AT_ONCE, name="target", on_failure=own.cancel)
+            # Those that are linked wait for one another.
+            at_once = max(_AT_ONCE, len(tasks)) if self._places else _AT_ONCE
+            side_by_side(tasks, at_once, name="target", on_failure=own.cancel)
         finally:
             forget_waiting()
             forget()
@@ -96,6 +113,7 @@ class _Baking:
             with self._changed:
                 self._ended.add(name)
                 self._changed.notify_all()
+            self.links.end(name)
 
     def _wake(self) -> None:
         with self._changed:
@@ -105,11 +123,16 @@ class _Baking:
         """Wait for what a build is built on; tell whether all of that is there."""
         wanted = set(links_of(self._requests[name]))
         with self._changed:
-            while not wanted <= self._ended:
+            while not all(each in self._ended or self._is_there(name, each) for each in wanted):
                 cancel.check()
                 self._changed.wait()
         cancel.check()
-        return wanted <= self.results.keys()
+        return all(each in self.results or self._is_there(name, each) for each in wanted)
+
+    def _is_there(self, name: str, base: str) -> bool:
+        """Tell whether what a build is linked to has come so far that it may begin."""
+        is_linked = self.links.is_linked(name, base) and base not in self.errors
+        return is_linked and self.links.is_there(base, self._places[name])
 
 
 # --- targets that others are built on ---
@@ -148,24 +171,49 @@ def bake_on_nodes(
 ) -> BakeResult:
     """Carry out all requests on a builder's daemons, each by itself, as `bake_apart`.
 
-    Raises InputError for a target that others are built on, and which isn't pushed: daemons get its image from there.
+    What others are built on is handed on by the daemon that has it, and to other nodes from where it's pushed. Raises
+    InputError for what isn't pushed then.
     """
     names = ordered(requests)
-    for name in dict.fromkeys(each for request in requests.values() for each in links_of(request)):
-        if not pushed_name(requests[name]):
-            raise InputError(
-                f"other targets are built on {name}, which isn't pushed: daemons can't get its image",
-                hint="push it, or bake on this machine: --builder default",
-            )
+    nodes = Nodes.look_at(engine, builder, requests.values(), sink(names[0]))
+    parts = {name: nodes.parts(request) for name, request in requests.items()}
+    bases = {name: _linked_bases(name, requests, parts) for name in names}
 
     def build(
         name: str, done: Mapping[str, BuildResult], own: Sink, token: CancelToken
     ) -> BuildResult:
         def image(base: str) -> str:
+            if base in bases[name]:
+                return f"{TARGET_SCHEME}{base}"
             reference = parse_reference(pushed_name(requests[base]))
             return image_context(reference, done[base].digest)
 
-        request = linked(requests[name], image)
-        return build_on_nodes(engine, builder, request, sink=own, cancel=token)
+        building = Building(
+            engine=engine,
+            nodes=nodes,
+            sink=own,
+            cancel=token,
+            steer=lambda part: baking.links.steer(part.node.name, name),
+        )
+        return building.whole(parts[name], linked(requests[name], image))
 
-    return bake_apart(names, requests, build, sink=sink, cancel=cancel, keeps_going=keeps_going)
+    places = {name: [part.node.name for part in found] for name, found in parts.items()}
+    baking = _Baking(requests, build, keeps_going=keeps_going, bases=bases, places=places)
+    return baking.result(names, sink, cancel)
+
+
+def _linked_bases(
+    name: str, requests: Mapping[str, BuildRequest], parts: Mapping[str, Sequence[Part]]
+) -> tuple[str, ...]:
+    """Return what a target is built on that all of its nodes have. Raises InputError for what they can't get otherwise."""
+    found = []
+    for base in dict.fromkeys(links_of(requests[name])):
+        there = {part.node.name for part in parts[base] if part.node.endpoint != LOCAL_ENDPOINT}
+        if {part.node.name for part in parts[name]} <= there:
+            found.append(base)
+        elif not pushed_name(requests[base]):
+            raise InputError(
+                f"{name} is built on {base}, which isn't pushed and is built by another node",
+                hint="push it, or bake on this machine: --builder default",
+            )
+    return tuple(found)

@@ -7,13 +7,14 @@ joins them is made last, so that no name moves before all of it is there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import TypeVar
 
 from polyarch.builders.values import LOCAL_ENDPOINT, SavedBuilder
 from polyarch.buildkit.build import ask_remotely, build_remotely
+from polyarch.buildkit.work import Steer
 from polyarch.digest import Digest
 from polyarch.drivers.inside import check_inside
 from polyarch.engine.engine import Engine
@@ -126,15 +127,21 @@ def _with_dockerfile(
     return replace(request, dockerfile="-", stdin=text.encode("utf-8", "surrogateescape"))
 
 
+def _plainly(_part: Part) -> Steer | None:
+    """Have a daemon build a part without a gateway."""
+    return None
+
+
 @frozen
 class Building:
-    """What all parts are built with."""
+    """What all parts are built with; `steer` asks the frontend of a part's daemon, if it's not to be asked plainly."""
 
     engine: Engine
     nodes: Nodes
     sink: Sink
     cancel: CancelToken
     explain: Explain | None = None
+    steer: Callable[[Part], Steer | None] = _plainly
 
     def whole(self, parts: Sequence[Part], request: BuildRequest) -> BuildResult:
         """Build all parts of a request, and join them."""
@@ -168,7 +175,14 @@ class Building:
             check_inside(part.labels, request)
         request = _with_dockerfile(self.engine, request, self.sink, self.cancel)
         taking = Taking(engine=self.engine, sink=self.sink, cancel=self.cancel)
-        return build_remotely(remote, request, sink=self.sink, cancel=self.cancel, take=taking.take)
+        return build_remotely(
+            remote,
+            request,
+            sink=self.sink,
+            cancel=self.cancel,
+            take=taking.take,
+            steer=self.steer(part),
+        )
 
 
 def _tell_of_emulation(parts: Sequence[Part], sink: Sink) -> None:
