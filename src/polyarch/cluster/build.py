@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import BinaryIO
 
 from polyarch.builders.values import BuilderNode
@@ -36,6 +37,7 @@ from polyarch.pipeline.nodes import (
     of_platforms,
 )
 from polyarch.pipeline.recorded import recorded
+from polyarch.pipeline.separating import Separating
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import field, frozen, replace
@@ -143,28 +145,42 @@ class _Building:
         if len(platforms) > 1:
             check_joinable(request.outputs)
         sent, futures = self._send(parcel)
-        asked = by_digest(request) if len(platforms) > 1 else request
-        parts = [
-            Part(platform=each, request=replace(asked, platforms=(each,))) for each in platforms
+        if len(platforms) == 1:
+            whole = Part(platform=platforms[0], request=replace(request, platforms=platforms))
+            return self._built(parcel, (whole,), sent, futures)[0]
+        with tempfile.TemporaryDirectory(prefix="polyarch-") as scratch:
+            separating, asked = Separating(Path(scratch)), by_digest(request)
+            parts = [
+                Part(
+                    platform=each,
+                    request=separating.part(replace(asked, platforms=(each,)), (each,)),
+                )
+                for each in platforms
+            ]
+            built = self._built(parcel, parts, sent, futures)
+            separating.join(request)
+        results = [
+            of_platforms(each, (part.platform,)) for each, part in zip(built, parts, strict=True)
         ]
+        return joined(self.engine, request, results, self.sink, self.cancel)
+
+    def _built(
+        self,
+        parcel: Parcel,
+        parts: Sequence[Part],
+        sent: Mapping[str, Sent],
+        futures: Mapping[str, Future],
+    ) -> list[BuildResult]:
+        """Have the parts built, and what they made brought to its place."""
         topic = f"polyarch-{os.urandom(8).hex()}"
 
         def submit(part: Part) -> Future:
             return self._submit(self._task(parcel, sent, topic, part), futures, part)
 
-        following = Following(self.scheduler, self.sink, self.cancel)
-        answers = following.run(parts, topic, submit)
-        results = []
+        answers = Following(self.scheduler, self.sink, self.cancel).run(parts, topic, submit)
         for part in parts:
-            built = answers[part.name]
-            is_part = len(parts) > 1
-            results.append(
-                of_platforms(built.result, (part.platform,)) if is_part else built.result
-            )
-            self._deliver(part.request.outputs, built)
-        if len(parts) == 1:
-            return results[0]
-        return joined(self.engine, request, results, self.sink, self.cancel)
+            self._deliver(part.request.outputs, answers[part.name])
+        return [answers[part.name].result for part in parts]
 
     def _first(self) -> Platform:
         """Return the platform that a build is for that names none: this machine's, if the cluster has it."""

@@ -7,9 +7,11 @@ joins them is made last, so that no name moves before all of it is there.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import TypeVar
 
 from polyarch.builders.values import LOCAL_ENDPOINT, SavedBuilder
@@ -20,19 +22,22 @@ from polyarch.drivers.inside import check_inside
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.errors import InputError
+from polyarch.exporter.outputs import IMAGE_TYPES
 from polyarch.images.create import Asked, make, publish
 from polyarch.images.names import Source, parse_name
 from polyarch.images.places import open_places
+from polyarch.oci.descriptor import Descriptor
 from polyarch.pipeline.changed import is_pushed
 from polyarch.pipeline.choosing import Nodes, Part, with_node_name
 from polyarch.pipeline.reading import open_reading
 from polyarch.pipeline.recorded import recorded_build
+from polyarch.pipeline.separating import Separating
 from polyarch.pipeline.taking import Taking
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import frozen, replace
 from polyarch.request.result import BuildResult
-from polyarch.request.values import BuildRequest, Output, OutputType
+from polyarch.request.values import BuildRequest, Output
 from polyarch.threads import side_by_side
 
 __all__ = [
@@ -151,18 +156,33 @@ class Building:
         if len(parts) == 1:
             return self.part(parts[0], requests[parts[0].node.name])
         check_joinable(request.outputs)
+        with tempfile.TemporaryDirectory(prefix="polyarch-") as scratch:
+            separating = Separating(Path(scratch))
+            wanted = {
+                part.node.name: separating.part(
+                    by_digest(replace(requests[part.node.name], platforms=part.platforms)),
+                    part.platforms,
+                )
+                for part in parts
+            }
+            found = self._side_by_side(parts, wanted)
+            separating.join(request)
+        return joined(self.engine, request, found, self.sink, self.cancel)
+
+    def _side_by_side(
+        self, parts: Sequence[Part], requests: Mapping[str, BuildRequest]
+    ) -> list[BuildResult]:
         results: dict[str, BuildResult] = {}
 
         def build(part: Part) -> None:
             own = replace(self, sink=with_node_name(self.sink, part.node.name))
-            wanted = by_digest(replace(requests[part.node.name], platforms=part.platforms))
-            results[part.node.name] = of_platforms(own.part(part, wanted), part.platforms)
+            result = own.part(part, requests[part.node.name])
+            results[part.node.name] = of_platforms(result, part.platforms)
 
         # What one part fails with ends the others.
         tasks = [partial(build, part) for part in parts]
         side_by_side(tasks, len(tasks), name="node", on_failure=self.cancel.cancel)
-        found = [results[part.node.name] for part in parts]
-        return joined(self.engine, request, found, self.sink, self.cancel)
+        return [results[part.node.name] for part in parts]
 
     def part(self, part: Part, request: BuildRequest) -> BuildResult:
         """Build one part on its node."""
@@ -199,17 +219,17 @@ def _tell_of_emulation(parts: Sequence[Part], sink: Sink) -> None:
 
 
 def check_joinable(outputs: Sequence[Output]) -> None:
-    """Raise InputError for outputs of which parts can't be joined."""
-    wanted = [output for output in outputs if output.type != OutputType.CACHEONLY]
-    if len(wanted) > 1:
+    """Raise InputError for outputs of which parts can't be joined: files can, and one image that is pushed."""
+    images = [output for output in outputs if output.type in IMAGE_TYPES]
+    if len(images) > 1:
         raise InputError(
-            "parts of several nodes can be joined for one output only",
+            "parts of several nodes can be joined for one image only",
             hint='name all images in one: -o type=image,"name=A,B",push=true',
         )
-    for output in wanted:
+    for output in images:
         if not is_pushed(output):
             raise InputError(
-                "parts of several nodes can only be joined at a registry",
+                "images of several nodes can only be joined at a registry",
                 hint="push the image: --push, or build for one platform at a time",
             )
 
@@ -226,7 +246,7 @@ def by_digest(request: BuildRequest) -> BuildRequest:
                 "push-by-digest": "true",
             },
         )
-        if each.type != OutputType.CACHEONLY
+        if each.type in IMAGE_TYPES
         else each
         for each in request.outputs
     )
@@ -245,19 +265,21 @@ def joined(
     sink: Sink,
     cancel: CancelToken,
 ) -> BuildResult:
-    """Give the parts one index under all names. Raises RegistryError."""
-    pushed = [each for each in request.outputs if each.type != OutputType.CACHEONLY]
+    """Give the parts one index under all names, if they are images. Raises RegistryError."""
+    pushed = [each for each in request.outputs if each.type in IMAGE_TYPES]
     names = [name for output in pushed for name in output.attributes.get("name", "").split(",")]
-    digests: list[Digest] = [result.digest for result in results]
+    digests: list[Digest] = [result.digest for result in results] if pushed else []
+    descriptor: Descriptor | None = None
     with open_places(engine.environ, cancel) as places:
         for name in map(parse_name, dict.fromkeys(filter(None, names))):
             sources = tuple(Source(name=name.with_digest(digest)) for digest in digests)
             asked = Asked(sources=sources, names=(name,))
             made = make(asked, places)
             publish(asked, made, places, sink, cancel)
+            descriptor = made.descriptor
     return replace(
         results[0],
-        descriptor=made.descriptor,
+        descriptor=descriptor,
         config_digest=None,
         names=tuple(dict.fromkeys(names)),
         manifests=_together(result.manifests for result in results),
