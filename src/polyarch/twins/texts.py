@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from polyarch.emulation.extended import PT_LOAD
+from polyarch.emulation.extended import PT_INTERP, PT_LOAD
 from polyarch.errors import MachineError
 from polyarch.platforms import Platform
 from polyarch.twins.elffile import ElfFile
@@ -76,16 +76,18 @@ def foreign_texts(native: ElfFile, foreign: ElfFile, platform: Platform) -> dict
 
 
 def _texts(native: ElfFile) -> Iterator[bytes]:
-    start, end = native.names
     data = native.data
+    # What lies before the loader's path needn't be NUL: new linkers put the build ID there.
+    apart = [native.names]
+    apart += [(each.offset, each.offset + each.size) for each in native.of_kind(PT_INTERP)]
     for segment in native.of_kind(PT_LOAD):
         for each in _NATIVE.finditer(data, segment.offset, segment.offset + segment.size):
             before = _printable(data[max(0, each.start() - _LONGEST) : each.start()][::-1])[::-1]
             after = _printable(data[each.end() : each.end() + _LONGEST])
             text = before + each[0] + after
             is_whole = data.startswith(b"\0", each.end() + len(after))
-            is_name = start <= each.start() < end
-            if is_whole and not is_name and text != native.interpreter.encode():
+            is_apart = any(start <= each.start() < end for start, end in apart)
+            if is_whole and not is_apart and text != native.interpreter.encode():
                 yield text
 
 
