@@ -11,13 +11,16 @@ import asyncio
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote_plus
 
+from polyarch.buildkit.following import followed
 from polyarch.buildkit.messages import Packet, PacketKind, Stat, packet_bytes, read_packet
 from polyarch.errors import InputError
-from polyarch.inroot import open_regular
+from polyarch.inroot import PRIVATE_XATTR_PREFIX, open_regular
+from polyarch.record import replace
 from polyarch.text.ignore import ContextFilter, Matcher
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 15
+_WILDCARDS = frozenset("*[]?^\\")
 _DIRECTORY, _SYMLINK, _DEVICE, _PIPE, _SOCKET = 1 << 31, 1 << 27, 1 << 26, 1 << 25, 1 << 24
 _SETUID, _SETGID, _CHARACTER, _STICKY = 1 << 23, 1 << 22, 1 << 21, 1 << 20
 _KINDS = {
@@ -71,50 +75,95 @@ def entries(
     """Give the entries of a directory, those that are ignored left out.
 
     With `includes`, patterns, only what they match and the directories that lead there. Owners are left out: they are
-    nobody's business, and root's in images.
+    nobody's business, and root's in images. Of several names of one file the first that is told of is the file,
+    the others are links to it.
     """
     ignored = ContextFilter(Matcher(excludes)) if excludes else None
-    wanted = Matcher(includes) if includes else None
-    yield from _below(root, "", ignored, wanted)
+    wanted = _Wanted(includes) if includes else None
+    names: dict[tuple[int, int], str] = {}
+    for path, status in _below(root, "", ignored, wanted):
+        told = entry_at(root, path, status)
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode) and not told.link:
+            first = names.setdefault((status.st_dev, status.st_ino), told.path)
+            told = replace(told, link="" if first == told.path else first)
+        yield told
+
+
+class _Wanted:
+    """What patterns ask for."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._matcher = Matcher(patterns)
+        # What is behind a pattern without wildcards lies on its way.
+        plain = [each.removesuffix("/**").removesuffix("/*") for each in patterns]
+        self._ways = None if any(_WILDCARDS & set(each) for each in plain) else plain
+
+    def has(self, path: str) -> bool:
+        return self._matcher.ignores(path)
+
+    def may_be_below(self, directory: str) -> bool:
+        """Tell whether a walk has to enter a directory that isn't wanted itself."""
+        if self._ways is None:
+            return True
+        return any(f"{each}/".startswith(f"{directory}/") for each in self._ways)
 
 
 def _below(
-    root: Path, prefix: str, ignored: ContextFilter | None, wanted: Matcher | None
-) -> Iterator[Stat]:
+    root: Path, prefix: str, ignored: ContextFilter | None, wanted: _Wanted | None
+) -> Iterator[tuple[str, os.stat_result]]:
     with os.scandir(root / prefix) as found:
         listed = sorted(found, key=lambda entry: entry.name)
     for entry in listed:
         path = f"{prefix}{entry.name}"
         status = entry.stat(follow_symlinks=False)
-        is_directory = stat.S_ISDIR(status.st_mode)
         is_left_out = ignored is not None and ignored.ignores(path)
-        is_wanted = wanted is None or wanted.ignores(path)
-        if is_directory:
-            inner = _below(root, f"{path}/", ignored, wanted)
-            if is_left_out or not is_wanted:
-                # A directory is told of if something in it is.
-                first = next(inner, None)
-                if first is None:
-                    continue
-                yield entry_at(root, path, status)
-                yield first
-            else:
-                yield entry_at(root, path, status)
-            yield from inner
-        elif not is_left_out and is_wanted and not stat.S_ISSOCK(status.st_mode):
-            yield entry_at(root, path, status)
+        is_wanted = wanted is None or wanted.has(path)
+        if not stat.S_ISDIR(status.st_mode):
+            if not is_left_out and is_wanted and not stat.S_ISSOCK(status.st_mode):
+                yield path, status
+            continue
+        if is_left_out and ignored is not None and not ignored.may_contain_kept(path):
+            continue
+        if not is_wanted and wanted is not None and not wanted.may_be_below(path):
+            continue
+        inner = _below(root, f"{path}/", ignored, wanted)
+        if is_left_out or not is_wanted:
+            # A directory is told of if something in it is.
+            first = next(inner, None)
+            if first is None:
+                continue
+            yield path, status
+            yield first
+        else:
+            yield path, status
+        yield from inner
 
 
 def entry_at(root: Path, path: str, status: os.stat_result) -> Stat:
     """Return what is told of the file at a path below `root`, which looks like `status`."""
     is_link = stat.S_ISLNK(status.st_mode)
+    is_device = stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)
     return Stat(
         path=os.fsencode(path).decode("utf-8", "replace"),
         mode=go_mode(status.st_mode),
-        size=status.st_size if stat.S_ISREG(status.st_mode) else 0,
+        size=0 if stat.S_ISDIR(status.st_mode) else status.st_size,
         mtime=status.st_mtime_ns,
         link=os.readlink(root / path) if is_link else "",
+        device=(os.major(status.st_rdev), os.minor(status.st_rdev)) if is_device else (0, 0),
+        xattrs=_xattrs(root / path),
     )
+
+
+def _xattrs(path: Path) -> dict[str, bytes]:
+    """Return the extended attributes of a file, as far as they can be read."""
+    found = {}
+    with suppress(OSError):
+        for name in os.listxattr(path, follow_symlinks=False):
+            if name.startswith(PRIVATE_XATTR_PREFIX):
+                continue
+            with suppress(OSError):
+                found[name] = os.getxattr(path, name, follow_symlinks=False)
+    return found
 
 
 def directory_method(directories: Mapping[str, Directory]) -> Any:
@@ -126,7 +175,10 @@ def directory_method(directories: Mapping[str, Directory]) -> Any:
         directory = directories.get(name)
         if directory is None:
             raise InputError(f"no access allowed to dir {name!r}")
-        includes = [*told.get("include-patterns", ()), *told.get("followpaths", ())]
+        includes = [
+            *told.get("include-patterns", ()),
+            *followed(directory.path, told.get("followpaths", ())),
+        ]
         listed = entries(
             directory.path, includes=includes, excludes=told.get("exclude-patterns", ())
         )

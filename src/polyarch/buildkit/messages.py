@@ -45,7 +45,10 @@ def read_pairs(message: Message, number: int) -> dict[str, str]:
 
 @frozen
 class SolveOptions:
-    """What a daemon is asked to build; `exporters` and caches are types with attributes."""
+    """What a daemon is asked to build; `exporters` and caches are types with attributes.
+
+    An `internal` build leaves no record.
+    """
 
     ref: str
     session: str
@@ -55,6 +58,7 @@ class SolveOptions:
     cache_to: tuple[tuple[str, Mapping[str, str]], ...] = ()
     cache_from: tuple[tuple[str, Mapping[str, str]], ...] = ()
     entitlements: tuple[str, ...] = ()
+    internal: bool = False
 
 
 def solve_request(options: SolveOptions) -> bytes:
@@ -74,6 +78,7 @@ def solve_request(options: SolveOptions) -> bytes:
             pairs(7, options.attributes),
             field(8, caches),
             *(field(9, each) for each in options.entitlements),
+            field(11, options.internal),
             *(field(13, _typed(each)) for each in options.exporters),
         )
     )

@@ -8,22 +8,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from grpclib.const import Cardinality, Status
 from grpclib.const import Handler as Method
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
+from polyarch.buildkit.content import info_method, read_method
 from polyarch.buildkit.files import Directory, directory_method
 from polyarch.errors import PolyarchError
+from polyarch.images.layout import Layout
+from polyarch.record import field as record_field
 from polyarch.record import frozen
 from polyarch.registry.credentials import Credentials
 from polyarch.wire import Message, field
+from polyarch.worker.agent import short_name
 from polyarch.worker.secrets import Secrets
 
 __all__ = ["Attached", "methods"]
 
 _CHUNK = 1 << 16
+_CONTENT = "/containerd.services.content.v1.Content"
 _SERVING = field(1, 1)
 _EXPORTER = "buildkit-attachable-exporter-id"
 _AGENT = "buildkit.ssh.id"
@@ -36,12 +42,16 @@ Call = Callable[[Asked], Awaitable[None]]
 
 @frozen
 class Attached:
-    """What a build may be asked for. `outputs` take the bytes of archives, by the number of the exporter."""
+    """What a build may be asked for.
+
+    `outputs` take the bytes of archives, by the number of the exporter; `layouts` are stores of content by their IDs.
+    """
 
     directories: Mapping[str, Directory]
     secrets: Secrets
     credentials: Credentials
     outputs: Mapping[int, Taker]
+    layouts: Mapping[str, Layout] = record_field(default_factory=dict)
 
 
 def methods(attached: Attached) -> dict[str, Method]:
@@ -56,6 +66,9 @@ def methods(attached: Attached) -> dict[str, Method]:
         "/moby.sshforward.v1.SSH/CheckAgent": (unary, _check_agent(attached.secrets)),
         "/moby.sshforward.v1.SSH/ForwardAgent": (streamed, _forward_agent(attached.secrets)),
     }
+    if attached.layouts:
+        found[f"{_CONTENT}/Info"] = unary, info_method(attached.layouts)
+        found[f"{_CONTENT}/Read"] = Cardinality.UNARY_STREAM, read_method(attached.layouts)
     return {
         path: Method(_guarded(call), cardinality, bytes, bytes)
         for path, (cardinality, call) in found.items()
@@ -116,9 +129,7 @@ def _secret(secrets: Secrets) -> Call:
 
 def _check_agent(secrets: Secrets) -> Call:
     async def call(stream: Asked) -> None:
-        identifier = (await _request(stream)).text(1) or "default"
-        if identifier not in secrets.agents:
-            raise GRPCError(Status.NOT_FOUND, f"unset ssh forward key {identifier}")
+        await _agent(secrets, (await _request(stream)).text(1))
         await stream.send_message(b"")
 
     return call
@@ -126,11 +137,9 @@ def _check_agent(secrets: Secrets) -> Call:
 
 def _forward_agent(secrets: Secrets) -> Call:
     async def call(stream: Asked) -> None:
-        identifier = _metadata(stream, _AGENT) or "default"
-        path = secrets.agents.get(identifier)
-        if path is None:
-            raise GRPCError(Status.NOT_FOUND, f"unset ssh forward key {identifier}")
-        reader, writer = await asyncio.open_unix_connection(path)
+        path = await _agent(secrets, _metadata(stream, _AGENT))
+        with short_name(Path(path)) as name:
+            reader, writer = await asyncio.open_unix_connection(name)
         answering = asyncio.create_task(_pass_on(reader, stream))
         try:
             async for message in stream:
@@ -141,6 +150,16 @@ def _forward_agent(secrets: Secrets) -> Call:
             writer.close()
 
     return call
+
+
+async def _agent(secrets: Secrets, identifier: str) -> str:
+    """Return the socket of an agent; one for keys is started when it is first asked for."""
+    identifier = identifier or "default"
+    loop = asyncio.get_running_loop()
+    path = await loop.run_in_executor(None, secrets.agents.get, identifier)
+    if path is None:
+        raise GRPCError(Status.NOT_FOUND, f"unset ssh forward key {identifier}")
+    return path
 
 
 async def _pass_on(reader: asyncio.StreamReader, stream: Asked) -> None:

@@ -14,7 +14,7 @@ from polyarch.cluster.wire import Answer, Sent
 from polyarch.digest import Digest, sha256
 from polyarch.library.codec import decode
 from polyarch.library.messages import read_answer, read_event
-from polyarch.pipeline.nodes import with_node_name
+from polyarch.pipeline.choosing import with_node_name
 from polyarch.platforms import Platform
 from polyarch.progress import CANCELED, CancelToken, Event, Sink, StepEvent, WarningEvent
 from polyarch.record import field, frozen, mutable, replace

@@ -97,7 +97,7 @@ def _entry(found: Stat) -> Entry | None:
         mode=stat.S_IMODE(mode),
         size=found.size if kind == FILE else 0,
         mtime_ns=found.mtime,
-        link=found.link,
+        link=found.link if kind == SYMLINK else "",
     )
 
 

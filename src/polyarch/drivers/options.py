@@ -44,14 +44,12 @@ class ContainerOptions:
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     environ: tuple[str, ...] = ()
     """`NAME=VALUE`, for the daemon."""
-    default_load: bool = False
 
 
 def read_options(options: Mapping[str, str]) -> ContainerOptions:
     """Read the options of a node. Raises InputError for what the driver doesn't know."""
     texts: dict[str, str] = {}
     limits: dict[str, int] = {}
-    flags: dict[str, bool] = {}
     environ = []
     restart = RestartPolicy()
     for name, value in options.items():
@@ -60,7 +58,7 @@ def read_options(options: Mapping[str, str]) -> ContainerOptions:
         elif name in _SIZES or name in _NUMBERS:
             limits[name] = _limit(name, value)
         elif name in _FLAGS:
-            flags[name] = parse_bool(value)
+            parse_bool(value)
         elif name == "restart-policy":
             restart = _restart_policy(value)
         elif name.startswith(_ENV):
@@ -72,7 +70,6 @@ def read_options(options: Mapping[str, str]) -> ContainerOptions:
         limits=limits,
         restart=restart,
         environ=tuple(environ),
-        default_load=flags.get("default-load", False),
     )
 
 

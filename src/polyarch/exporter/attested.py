@@ -19,11 +19,12 @@ from polyarch.oci.reference import Reference
 from polyarch.platforms import Platform
 from polyarch.record import frozen, replace
 
-__all__ = ["ATTESTATION", "Attested", "attest"]
+__all__ = ["ATTESTATION", "Attested", "attest", "is_attestation"]
 
 ATTESTATION = "application/vnd.docker.attestation.manifest.v1+json"
 _TYPE = "vnd.docker.reference.type"
 _DIGEST = "vnd.docker.reference.digest"
+_KIND = "attestation-manifest"
 
 
 @frozen
@@ -47,6 +48,11 @@ class Attested:
         plain = self.manifest.descriptor
         descriptor = replace(plain, annotations={}, platform=None, artifact_type=ATTESTATION)
         return replace(self.manifest, descriptor=descriptor)
+
+
+def is_attestation(descriptor: Descriptor) -> bool:
+    """Tell whether an index lists a manifest as what is said of another one."""
+    return descriptor.annotations.get(_TYPE) == _KIND
 
 
 def attest(
@@ -79,7 +85,7 @@ def attest(
     manifest = document(media.OCI_MANIFEST, indented(whole), NOWHERE)
     noted = replace(
         manifest.descriptor,
-        annotations={_DIGEST: image.digest, _TYPE: "attestation-manifest"},
+        annotations={_DIGEST: image.digest, _TYPE: _KIND},
     )
     return Attested(
         manifest=replace(manifest, descriptor=noted),

@@ -188,7 +188,7 @@ class Layout:
         return self._read(descriptor.digest)
 
     def _read(self, digest: Digest) -> bytes:
-        with self._open(digest) as stream:
+        with self.opened(digest) as stream:
             size = os.fstat(stream.fileno()).st_size
             check_document(Descriptor(media_type="", digest=digest, size=size))
             data = stream.read(DOCUMENT_LIMIT)
@@ -197,8 +197,8 @@ class Layout:
         return data
 
     @contextmanager
-    def _open(self, digest: Digest) -> Iterator[BinaryIO]:
-        """Open a blob, unverified. Raises NotFound; InputError for what can't be read."""
+    def opened(self, digest: Digest) -> Iterator[BinaryIO]:
+        """Give a blob's file, unverified. Raises NotFound; InputError for what can't be read."""
         try:
             with open(open_regular(self._path(digest)), "rb") as stream:
                 yield stream
@@ -216,12 +216,12 @@ class Layout:
 
     def open_blob(self, blob: Descriptor) -> BlobReader:
         """Return a blob to be read. Raises NotFound, also while it is read."""
-        with self._open(blob.digest):
+        with self.opened(blob.digest):
             pass
         return BlobReader(chunks=lambda: self._chunks(blob.digest))
 
     def _chunks(self, digest: Digest) -> Generator[bytes, None, None]:
-        with self._open(digest) as stream:
+        with self.opened(digest) as stream:
             while chunk := stream.read(_CHUNK):
                 yield chunk
 

@@ -53,8 +53,10 @@ class LoadedImage:
     names: tuple[Reference, ...] = ()
 
 
-def load_images(store: Store, stream: BinaryIO, *, cancel: CancelToken) -> tuple[LoadedImage, ...]:
-    """Read an archive and keep its images under their names; return all of them, in their order.
+def load_images(
+    store: Store, stream: BinaryIO, *, cancel: CancelToken, keeps: bool = True
+) -> tuple[LoadedImage, ...]:
+    """Read an archive and keep its images under their names, unless the caller does; return all of them, in their order.
 
     Raises InvalidLayer for what is no archive, IntegrityError for one that is damaged or lacks something, StoreError.
     """
@@ -67,7 +69,7 @@ def load_images(store: Store, stream: BinaryIO, *, cancel: CancelToken) -> tuple
     images = tuple(contents.images())
     for image in images:
         _check_whole(store, image)
-    for image in images:
+    for image in images if keeps else ():
         for name in image.names:
             keep_image(store, name, image.root)
     return images

@@ -6,65 +6,49 @@ joins them is made last, so that no name moves before all of it is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import TypeVar
 
-from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
-from polyarch.buildkit.build import build_remotely
-from polyarch.buildkit.nodes import RemoteState, look_at
+from polyarch.builders.values import LOCAL_ENDPOINT, SavedBuilder
+from polyarch.buildkit.build import ask_remotely, build_remotely
 from polyarch.digest import Digest
-from polyarch.drivers.driver import NodeDriver, Status
 from polyarch.drivers.inside import check_inside
-from polyarch.drivers.nodes import driver_of
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
-from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
+from polyarch.errors import InputError
 from polyarch.images.create import Asked, make, publish
 from polyarch.images.names import Source, parse_name
 from polyarch.images.places import open_places
 from polyarch.pipeline.changed import is_pushed
+from polyarch.pipeline.choosing import Nodes, Part, with_node_name
+from polyarch.pipeline.reading import open_reading
 from polyarch.pipeline.recorded import recorded_build
-from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import CancelToken, Event, Sink, StepEvent, step
-from polyarch.record import field, frozen, replace
+from polyarch.pipeline.taking import Taking
+from polyarch.platforms import Platform
+from polyarch.progress import CancelToken, Sink, step
+from polyarch.record import frozen, replace
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.threads import side_by_side
 
 __all__ = [
-    "Part",
-    "assign",
+    "Building",
+    "ask_on_nodes",
     "build_on_nodes",
     "by_digest",
     "check_joinable",
     "joined",
     "of_platforms",
-    "with_node_name",
 ]
 
 _T = TypeVar("_T")
-_FAMILIES = {"386": "amd64", "arm": "arm64"}
-"""Architectures whose programs another one runs as well."""
 _GATEWAY = "host-gateway"
 _GATEWAYS = (f"={_GATEWAY}", f":{_GATEWAY}")
 _GATEWAY_LABEL = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
 """By which the worker of Docker's engine tells the address that containers reach the engine's machine by."""
-
-
-_UNASKED = RemoteState()
-Rule = Callable[[BuilderNode, RemoteState, Platform], bool]
-
-
-@frozen
-class Part:
-    """The platforms of a request that one node builds."""
-
-    node: BuilderNode
-    platforms: tuple[Platform, ...]
-    emulated: tuple[Platform, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_on_nodes(
@@ -80,30 +64,31 @@ def build_on_nodes(
 
     Raises MachineError where no node has a platform, InputError for outputs that can't be joined, and what builds raise.
     """
-    drivers = {
-        node.name: driver_of(builder, node, engine.environ)
-        for node in builder.nodes
-        if node.endpoint != LOCAL_ENDPOINT
-    }
-    states = _look_at_all(_wanted(builder, request.platforms), drivers, sink)
-    parts = assign(builder, states, request.platforms or (_first_platform(builder, states),))
-    requests = {part.node.name: _with_gateway(request, part, builder.driver) for part in parts}
-    _tell_of_emulation(parts, sink)
-    building = _Building(engine=engine, drivers=drivers, sink=sink, cancel=cancel, explain=explain)
-    if len(parts) == 1:
-        return building.part(parts[0], requests[parts[0].node.name])
-    check_joinable(request.outputs)
-    results: dict[str, BuildResult] = {}
+    nodes = Nodes.look_at(engine, builder, (request,), sink)
+    building = Building(engine=engine, nodes=nodes, sink=sink, cancel=cancel, explain=explain)
+    return building.whole(nodes.parts(request), request)
 
-    def build(part: Part) -> None:
-        own = replace(building, sink=with_node_name(sink, part.node.name))
-        wanted = by_digest(replace(requests[part.node.name], platforms=part.platforms))
-        results[part.node.name] = of_platforms(own.part(part, wanted), part.platforms)
 
-    # What one part fails with ends the others.
-    tasks = [partial(build, part) for part in parts]
-    side_by_side(tasks, len(tasks), name="node", on_failure=cancel.cancel)
-    return joined(engine, request, [results[part.node.name] for part in parts], sink, cancel)
+def ask_on_nodes(
+    engine: Engine,
+    builder: SavedBuilder,
+    request: BuildRequest,
+    question: str,
+    *,
+    sink: Sink,
+    cancel: CancelToken,
+) -> Mapping[str, bytes] | None:
+    """Ask the first node that a request would be built on about its Dockerfile; None if that is this machine.
+
+    Raises as `build_on_nodes`.
+    """
+    nodes = Nodes.look_at(engine, builder, (request,), sink)
+    part = nodes.parts(request)[0]
+    if part.node.endpoint == LOCAL_ENDPOINT:
+        return None
+    remote = nodes.drivers[part.node.name].remote()
+    request = _with_dockerfile(engine, request, sink, cancel)
+    return ask_remotely(remote, request, question, sink=sink, cancel=cancel)
 
 
 def _with_gateway(request: BuildRequest, part: Part, driver: str) -> BuildRequest:
@@ -128,15 +113,49 @@ def _with_gateway(request: BuildRequest, part: Part, driver: str) -> BuildReques
     return replace(request, add_hosts=hosts)
 
 
+def _with_dockerfile(
+    engine: Engine, request: BuildRequest, sink: Sink, cancel: CancelToken
+) -> BuildRequest:
+    """Return a request with the Dockerfile of a web server in it, since daemons take theirs from contexts. Raises as reading it."""
+    if not request.dockerfile.startswith(("http://", "https://")):
+        return request
+    # Whatever the context is, it's none of what is read here.
+    alone = replace(request, context=os.curdir)
+    with open_reading(engine, alone, sink, cancel) as reading:
+        text = reading.source().text
+    return replace(request, dockerfile="-", stdin=text.encode("utf-8", "surrogateescape"))
+
+
 @frozen
-class _Building:
+class Building:
     """What all parts are built with."""
 
     engine: Engine
-    drivers: Mapping[str, NodeDriver]
+    nodes: Nodes
     sink: Sink
     cancel: CancelToken
-    explain: Explain | None
+    explain: Explain | None = None
+
+    def whole(self, parts: Sequence[Part], request: BuildRequest) -> BuildResult:
+        """Build all parts of a request, and join them."""
+        driver = self.nodes.builder.driver
+        requests = {part.node.name: _with_gateway(request, part, driver) for part in parts}
+        _tell_of_emulation(parts, self.sink)
+        if len(parts) == 1:
+            return self.part(parts[0], requests[parts[0].node.name])
+        check_joinable(request.outputs)
+        results: dict[str, BuildResult] = {}
+
+        def build(part: Part) -> None:
+            own = replace(self, sink=with_node_name(self.sink, part.node.name))
+            wanted = by_digest(replace(requests[part.node.name], platforms=part.platforms))
+            results[part.node.name] = of_platforms(own.part(part, wanted), part.platforms)
+
+        # What one part fails with ends the others.
+        tasks = [partial(build, part) for part in parts]
+        side_by_side(tasks, len(tasks), name="node", on_failure=self.cancel.cancel)
+        found = [results[part.node.name] for part in parts]
+        return joined(self.engine, request, found, self.sink, self.cancel)
 
     def part(self, part: Part, request: BuildRequest) -> BuildResult:
         """Build one part on its node."""
@@ -144,51 +163,12 @@ class _Building:
             return recorded_build(
                 self.engine, request, sink=self.sink, cancel=self.cancel, explain=self.explain
             )
-        remote = self.drivers[part.node.name].remote()
+        remote = self.nodes.drivers[part.node.name].remote()
         if remote.is_engine:
             check_inside(part.labels, request)
-        return build_remotely(remote, request, sink=self.sink, cancel=self.cancel)
-
-
-def _wanted(builder: SavedBuilder, platforms: Sequence[Platform]) -> SavedBuilder:
-    """Return a builder without the nodes that needn't even be looked at: if all platforms were given to others."""
-    wanted = [normalize(each) for each in platforms]
-    made_for = [node for node in builder.nodes if set(wanted) & set(map(normalize, node.platforms))]
-    given = {normalize(each) for node in made_for for each in node.platforms}
-    return replace(builder, nodes=tuple(made_for)) if wanted and given >= set(wanted) else builder
-
-
-def _look_at_all(
-    builder: SavedBuilder, drivers: Mapping[str, NodeDriver], sink: Sink
-) -> dict[str, RemoteState]:
-    """Start the nodes that don't run, and ask all what they are. Raises MachineError if none answers."""
-    nodes = [node for node in builder.nodes if node.endpoint != LOCAL_ENDPOINT]
-    states: dict[str, RemoteState] = {}
-
-    def look(node: BuilderNode) -> None:
-        driver = drivers[node.name]
-        try:
-            if driver.status() is not Status.RUNNING:
-                driver.boot(with_node_name(sink, node.name) if len(nodes) > 1 else sink)
-        except Cancelled:
-            raise
-        except PolyarchError as error:
-            states[node.name] = RemoteState(error=str(error))
-        else:
-            states[node.name] = look_at(driver.remote())
-
-    tasks = [partial(look, node) for node in nodes]
-    if tasks:
-        side_by_side(tasks, len(tasks), name="node")
-    for node in builder.nodes:
-        if node.endpoint == LOCAL_ENDPOINT:
-            states[node.name] = RemoteState(platforms=(host(),))
-    if all(state.error for state in states.values()):
-        raise MachineError(
-            "; ".join(state.error for state in states.values()),
-            hint=f"polyarch inspect {builder.name} tells of all nodes",
-        )
-    return states
+        request = _with_dockerfile(self.engine, request, self.sink, self.cancel)
+        taking = Taking(engine=self.engine, sink=self.sink, cancel=self.cancel)
+        return build_remotely(remote, request, sink=self.sink, cancel=self.cancel, take=taking.take)
 
 
 def _tell_of_emulation(parts: Sequence[Part], sink: Sink) -> None:
@@ -199,93 +179,6 @@ def _tell_of_emulation(parts: Sequence[Part], sink: Sink) -> None:
     with step(sink, "[internal] choosing nodes") as choosing:
         for name, platform in found:
             choosing.remark(f"{platform} is emulated on {name}: no node runs it natively")
-
-
-def _first_platform(builder: SavedBuilder, states: dict[str, RemoteState]) -> Platform:
-    for node in builder.nodes:
-        state = states.get(node.name, _UNASKED)
-        if not state.error and (node.platforms or state.platforms):
-            return (*node.platforms, *state.platforms)[0]
-    return host()
-
-
-def assign(
-    builder: SavedBuilder, states: dict[str, RemoteState], platforms: Sequence[Platform]
-) -> list[Part]:
-    """Choose a node for each platform: one that was made for it, else a native one, else one that emulates it.
-
-    A single node gets all. Parts are in the order of the nodes. Raises MachineError for a platform that none of several nodes has.
-    """
-    chosen: dict[str, list[Platform]] = {}
-    emulated: dict[str, list[Platform]] = {}
-    for platform in map(normalize, platforms):
-        for rule in (_was_made_for, _is_native, _emulates):
-            node = next(
-                (
-                    each
-                    for each in builder.nodes
-                    if _is_fit(rule, each, states.get(each.name, _UNASKED), platform)
-                ),
-                None,
-            )
-            if node is not None:
-                break
-        else:
-            if len(builder.nodes) == 1:
-                # There is no choice, and what needs no steps is built for any platform.
-                chosen.setdefault(builder.nodes[0].name, []).append(platform)
-                continue
-            told = [state.error for state in states.values() if state.error]
-            raise MachineError(
-                f"no node of builder {builder.name} builds for {platform}"
-                + (f": {'; '.join(told)}" if told else ""),
-                hint=f"add one: polyarch create --append --name {builder.name} --platform {platform} ENDPOINT",
-            )
-        chosen.setdefault(node.name, []).append(platform)
-        if rule is _emulates:
-            emulated.setdefault(node.name, []).append(platform)
-    return [
-        Part(
-            node=node,
-            platforms=tuple(chosen[node.name]),
-            emulated=tuple(emulated.get(node.name, ())),
-            labels=states.get(node.name, _UNASKED).labels,
-        )
-        for node in builder.nodes
-        if node.name in chosen
-    ]
-
-
-def _is_fit(rule: Rule, node: BuilderNode, state: RemoteState, platform: Platform) -> bool:
-    return not state.error and rule(node, state, platform)
-
-
-def _was_made_for(node: BuilderNode, _state: RemoteState, platform: Platform) -> bool:
-    return platform in map(normalize, node.platforms)
-
-
-def _is_native(node: BuilderNode, state: RemoteState, platform: Platform) -> bool:
-    if node.platforms or not state.platforms:
-        return False
-    own = state.platforms[0].architecture
-    return own in {platform.architecture, _FAMILIES.get(platform.architecture, "")}
-
-
-def _emulates(node: BuilderNode, state: RemoteState, platform: Platform) -> bool:
-    return node.endpoint == LOCAL_ENDPOINT or platform in state.platforms
-
-
-def with_node_name(sink: Sink, name: str) -> Sink:
-    """Return a sink that puts a node's name before those of its steps, as buildx does."""
-
-    def take(event: Event) -> None:
-        if isinstance(event, StepEvent):
-            shown = event.name
-            shown = f"[{name} {shown[1:]}" if shown.startswith("[") else f"[{name}] {shown}"
-            event = replace(event, name=shown)
-        sink(event)
-
-    return take
 
 
 # --- joining ---

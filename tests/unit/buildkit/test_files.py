@@ -49,8 +49,48 @@ def test_what_is_told_of_an_entry(tree: Path) -> None:
     assert (file.size, file.mtime, file.uid, file.gid) == (5, 1_700_000_000_000_000_001, 0, 0)
     assert file.mode == 0o750 | 1 << 23
     assert found["link"].link == "a"
-    assert (found["link"].size, found["a"].size) == (0, 0)
+    assert (found["link"].size, found["a"].size) == (1, 0)
     assert found["a"].mode >> 31 == 1
+
+
+def test_the_first_name_that_is_told_of_is_the_file_and_others_are_links_to_it(tree: Path) -> None:
+    for name in ("a/b/second", "third", "a/z2"):
+        (tree / name).hardlink_to(tree / "a.txt")
+
+    found = {each.path: each.link for each in entries(tree, excludes=("a/b",))}
+
+    names = ("a/z2", "a.txt", "third", "a/z")
+    assert [found[name] for name in names] == ["", "a/z2", "a/z2", ""]
+
+
+def test_extended_attributes_are_told(tree: Path) -> None:
+    os.setxattr(tree / "a.txt", "user.told", b"\0one")
+    os.setxattr(tree / "a.txt", "user.polyarch.owner", b"1:1")
+    os.setxattr(tree / "a", "user.dir", b"two")
+
+    found = {each.path: each.xattrs for each in entries(tree)}
+
+    assert found["a.txt"].get("user.told") == b"\0one"
+    assert "user.polyarch.owner" not in found["a.txt"]
+    assert found["a"].get("user.dir") == b"two"
+
+
+def test_ignored_directories_are_not_entered(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered: list[str] = []
+    scan = os.scandir
+
+    def noted(path: Path) -> object:
+        entered.append(path.name)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", noted)
+
+    told = [each.path for each in entries(tree, excludes=("a", "!b/log.log"))]
+    wanted = [each.path for each in entries(tree, includes=("b/log.log",))]
+
+    assert told == [".dockerignore", "Dockerfile", "a.txt", "b", "b/log.log", "link"]
+    assert wanted == ["b", "b/log.log"]
+    assert "a" not in entered
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,6 @@ def test_all_options() -> None:
         cgroup_parent="/b",
         restart=RestartPolicy(name="on-failure", most=3),
         environ=("A=b=c",),
-        default_load=True,
     )
 
 

@@ -7,7 +7,8 @@ import pytest
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.buildkit.nodes import RemoteState
 from polyarch.errors import InputError, MachineError
-from polyarch.pipeline.nodes import Part, _tell_of_emulation, _wanted, _with_gateway, assign
+from polyarch.pipeline.choosing import Part, _wanted, assign
+from polyarch.pipeline.nodes import _tell_of_emulation, _with_gateway
 from polyarch.platforms import parse, parse_list
 from polyarch.progress import Event, StatusEvent
 from polyarch.record import replace

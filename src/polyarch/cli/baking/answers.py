@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from polyarch.bakefile.config import Plan
+from polyarch.builders.values import SavedBuilder
 from polyarch.cli.building.asking import ask
 from polyarch.cli.building.calls import Answer, as_json, metadata_of
 from polyarch.cli.building.check import shown_name
@@ -24,7 +25,11 @@ __all__ = ["answer_all"]
 
 
 def answer_all(
-    plan: Plan, requests: Mapping[str, BuildRequest], options: Options, context: Context
+    plan: Plan,
+    requests: Mapping[str, BuildRequest],
+    options: Options,
+    context: Context,
+    builder: SavedBuilder,
 ) -> int:
     """Answer what the targets are asked, in the order of their names; return the exit status."""
     asked = call_flag("check" if options.is_set("check") else options.text("call"))
@@ -37,7 +42,7 @@ def answer_all(
             is_inline = plan.targets[name].dockerfile_inline is not None
             shown = "inline" if is_inline else shown_name(request)
             display = open_display("quiet", stream=context.stderr, environ=context.environ)
-            answers[name] = (whole, ask(request, whole, context, display, shown))
+            answers[name] = (whole, ask(request, whole, context, display, (shown, builder)))
     if path := options.text("metadata-file"):
         told = {name: metadata_of(answer) for name, (_call, answer) in answers.items()}
         write_file(path, as_json(told), make_directory=True)

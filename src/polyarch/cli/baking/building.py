@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from polyarch.bakefile.config import Plan
+from polyarch.bakefile.entries import Export
 from polyarch.bakefile.target import Target
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import ELSEWHERE, BuilderNode, SavedBuilder
@@ -16,6 +17,7 @@ from polyarch.cli.baking.loading import Loading
 from polyarch.cli.baking.requests import request_of
 from polyarch.cli.baking.told import failure, prefixed
 from polyarch.cli.builders.chosen import working_builder
+from polyarch.cli.builders.loads import loads_by_default
 from polyarch.cli.building.build import (
     metadata,
     settings_for,
@@ -40,7 +42,7 @@ from polyarch.progress import ignore_events
 from polyarch.record import frozen, replace
 from polyarch.request.baked import BakeResult
 from polyarch.request.ref import local_state, new_ref
-from polyarch.request.values import BuildRequest
+from polyarch.request.values import BuildRequest, OutputType
 
 __all__ = ["build_plan"]
 
@@ -172,6 +174,9 @@ def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> BakeResu
 def _request(target: Target, building: _Building) -> BuildRequest:
     node, environ = building.node, building.context.environ
     is_part = building.options.given("shard") and not target.linked
+    is_silent = not target.output and not target.linked and not call_flag(target.call or "build")
+    if is_silent and loads_by_default(building.builder, environ):
+        target = replace(target, output=(Export(type=OutputType.DOCKER, attributes={}),))
     request = request_of(target, building.context, is_part=is_part)
     return replace(
         request,
@@ -189,7 +194,7 @@ def _answer(plan: Plan, building: _Building) -> int:
     from polyarch.cli.baking.answers import answer_all  # noqa: PLC0415 for those who ask only
 
     requests = {name: _request(_alone(each), building) for name, each in plan.targets.items()}
-    return answer_all(plan, requests, building.options, building.context)
+    return answer_all(plan, requests, building.options, building.context, building.builder)
 
 
 def _alone(target: Target) -> Target:

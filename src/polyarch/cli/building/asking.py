@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from polyarch.builders.values import SavedBuilder
+from polyarch.buildkit.needs import require_grpc
 from polyarch.cli.building.calls import (
     Answer,
     as_json,
@@ -14,6 +16,7 @@ from polyarch.cli.building.calls import (
 )
 from polyarch.cli.building.check import check_answer
 from polyarch.cli.building.prefixes import solving
+from polyarch.cli.building.told import told_answer
 from polyarch.cli.building.values import Call
 from polyarch.cli.display.base import Display
 from polyarch.cli.frame.command import Context
@@ -29,18 +32,36 @@ __all__ = ["ask", "write_answer"]
 
 
 def ask(
-    request: BuildRequest, call: Call, context: Context, display: Display, shown: str
+    request: BuildRequest,
+    call: Call,
+    context: Context,
+    display: Display,
+    shown: tuple[str, SavedBuilder],
 ) -> Answer:
-    """Answer a question about the Dockerfile, which people know as `shown`. Raises what keeps it from being read."""
-    if call.name == "subrequests.describe":
+    """Answer a question about the Dockerfile, or have a daemon of the builder answer it.
+
+    `shown` is what people know the Dockerfile as, and the builder. Raises what keeps it from being read.
+    """
+    name, builder = shown
+    if call.name == "subrequests.describe" and not builder.is_remote:
         return describe()
     with open_engine(context) as engine, cancel_on_signals() as cancel, display, solving():
+        if builder.is_remote:
+            # gRPC, and what it is made of.
+            require_grpc()
+            from polyarch.pipeline.nodes import ask_on_nodes  # noqa: PLC0415
+
+            told = ask_on_nodes(engine, builder, request, call.name, sink=display, cancel=cancel)
+            if told is not None:
+                return told_answer(call.name, told, name)
+        if call.name == "subrequests.describe":
+            return describe()
         if call.name == "outline":
             return outline_answer(outline_on(engine, request, sink=display, cancel=cancel))
         if call.name == "targets":
             return targets_answer(targets_on(engine, request, sink=display, cancel=cancel))
         found = check_on(engine, request, sink=display, cancel=cancel)
-        return check_answer(found, shown)
+        return check_answer(found, name)
 
 
 def write_answer(answer: Answer, call: Call, options: Options, context: Context) -> int:

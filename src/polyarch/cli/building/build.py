@@ -12,6 +12,7 @@ from polyarch.builders.collecting import read_settings, settings_of
 from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import ELSEWHERE, BuilderNode, SavedBuilder
 from polyarch.cli.builders.chosen import working_builder
+from polyarch.cli.builders.loads import loads_by_default
 from polyarch.cli.building.not_yet import check_there
 from polyarch.cli.building.prefixes import PREFIX
 from polyarch.cli.building.request import Asked, BuildFlags, read_flags, read_request
@@ -36,6 +37,7 @@ from polyarch.paths import is_device
 from polyarch.progress import WarningEvent
 from polyarch.record import asdict, frozen, replace
 from polyarch.request.ref import local_state, new_ref
+from polyarch.request.values import Output, OutputType
 
 if TYPE_CHECKING:
     from polyarch.request.emulated import EmulatedStep
@@ -92,7 +94,8 @@ def _run(options: Options, context: Context) -> int:
             from polyarch.cli.building.asking import ask, write_answer  # noqa: PLC0415
             from polyarch.cli.building.check import shown_name  # noqa: PLC0415
 
-            answer = ask(asked.request, asked.call, context, display, shown_name(asked.request))
+            shown = shown_name(asked.request), chosen.builder
+            answer = ask(asked.request, asked.call, context, display, shown)
     if asked.call is not None:
         return write_answer(answer, asked.call, options, context)
     _write_results(result, options, (context, display))
@@ -111,6 +114,8 @@ def _building() -> Iterator[None]:
 
 
 def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Context) -> Asked:
+    if _has_no_output(options, flags) and loads_by_default(chosen.builder, context.environ):
+        flags = replace(flags, outputs=(Output(type=OutputType.DOCKER),))
     asked = read_request(options, flags, context)
     check_there(asked)
     settings: dict[str, object] = {"ref": new_ref(chosen.builder.name, chosen.node.name)}
@@ -122,6 +127,11 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
     if not asked.request.outputs and asked.call is None:
         context.warn(_NO_OUTPUT.format(chosen.builder.driver))
     return asked
+
+
+def _has_no_output(options: Options, flags: BuildFlags) -> bool:
+    is_given = flags.outputs or options.is_set("push") or options.is_set("load")
+    return not is_given and flags.call is None
 
 
 def _solve(

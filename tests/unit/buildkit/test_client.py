@@ -1,0 +1,86 @@
+"""Our client of BuildKit's API on our own server: what is beside a plain build."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polyarch.buildkit.build import Remote, ask_remotely, build_remotely
+from polyarch.progress import CancelToken, ignore_events
+from polyarch.request.make import make_request
+from polyarch.request.values import Output
+from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
+from tests.support.images.layouts import read_archive
+from tests.support.images.trees import plant
+from tests.support.network.buildkitserver import serving_buildkit
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[FakeEngine]:
+    with fake_engine(tmp_path) as engine:
+        yield engine
+
+
+@pytest.fixture
+def remote(engine: FakeEngine, tmp_path: Path) -> Iterator[Remote]:
+    with serving_buildkit(engine, tmp_path) as remote:
+        yield remote
+
+
+def build(remote: Remote, context: Path, out: Path, **options: Any) -> dict[str, str]:
+    """Build the files of a result, and return them."""
+    outputs = (Output(type="local", destination=str(out)),)
+    request = make_request(context, attestations=(), outputs=outputs, **options)
+    build_remotely(remote, request, sink=ignore_events, cancel=CancelToken())
+    return {
+        str(path.relative_to(out)): path.read_text() for path in out.rglob("*") if path.is_file()
+    }
+
+
+def test_a_question(remote: Remote, tmp_path: Path) -> None:
+    context = plant(tmp_path / "context", {"Dockerfile": f"FROM {BASE}\n"})
+    request = make_request(context, target="app", outputs=())
+
+    told = ask_remotely(remote, request, "outline", sink=ignore_events, cancel=CancelToken())
+
+    assert told["result.txt"] == b"frontend.outline of app"
+
+
+def test_a_layout_is_read_over_the_session(remote: Remote, tmp_path: Path) -> None:
+    layout, first = tmp_path / "layout", tmp_path / "first"
+    base = plant(first, {"Dockerfile": f"FROM {BASE}\nCOPY made /\n", "made": "here"})
+    archive = tmp_path / "image.tar"
+    wanted = make_request(
+        base, attestations=(), outputs=(Output(type="oci", destination=str(archive)),)
+    )
+    build_remotely(remote, wanted, sink=ignore_events, cancel=CancelToken())
+    unpack(archive, layout)
+    context = plant(tmp_path / "context", {"Dockerfile": "FROM below\nCOPY more /\n", "more": "x"})
+    image = make_request(
+        context,
+        attestations=(),
+        build_contexts={"below": f"oci-layout://{layout}"},
+        outputs=(Output(type="oci", destination=str(archive)),),
+    )
+
+    build_remotely(remote, image, sink=ignore_events, cancel=CancelToken())
+
+    assert len(layers(read_archive(archive.read_bytes()))) == 3
+
+
+def layers(layout: dict[str, bytes]) -> list[object]:
+    """Return the layers of a layout's only image."""
+    entry = json.loads(layout["index.json"])["manifests"][0]
+    manifest = json.loads(layout[f"blobs/{entry['digest'].replace(':', '/')}"])
+    found: list[object] = manifest["layers"]
+    return found
+
+
+def unpack(archive: Path, directory: Path) -> None:
+    with tarfile.open(archive) as tar:
+        tar.extractall(directory, filter="data")
