@@ -1,8 +1,9 @@
 """Measures polyarch beside the builders that are on this machine, and what emulated steps cost: `make bench`.
 
 The benchmarks beside other builders lie beside the project. Words on the command line are theirs; where no
-BuildKit is there, ratios are to polyarch's own figures. With `--emulated [ROW ...]` there is only the table of
-emulated steps, with all of its rows or those.
+BuildKit is there, ratios are to polyarch's own figures. With `--emulated [--resume] [ROW ...]` there is only the
+table of emulated steps, with all of its rows or those; resumed, it keeps the figures of the runs before it, and measures
+those that are lacking.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import sys
 from tools.bench.emulated import measure
 from tools.beside import BUILD, PROJECT, get_beside
 
+_RESUME = "--resume"
+
 
 def main() -> int:
     """Run the benchmarks and return their exit status."""
     if sys.argv[1:2] == ["--emulated"]:
-        return measure(sys.argv[2:])
+        names = [word for word in sys.argv[2:] if word != _RESUME]
+        return measure(names, is_resumed=_RESUME in sys.argv)
     return _beside(sys.argv[1:]) or measure([])
 
 

@@ -21,13 +21,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.images.baseimages import push_base
 from tests.support.machine.handlers import enclave, handler_lines
-from tools.bench.rows import COMPILERS, INSTALLED, ROWS, Row
+from tools.bench.kept import Figures
+from tools.bench.rows import INSTALLED, PACKAGES, ROWS, Row
 from tools.beside import BUILD, PROJECT
 from tools.debian import fetch_with_dependencies, first_stage
 from tools.registry import real_registry
@@ -51,31 +52,38 @@ COPY repository-$TARGETARCH /repository
 COPY data /data
 RUN echo 'deb [trusted=yes] file:/repository ./' > /etc/apt/sources.list
 """
-_COMPILERS = """
+_WITH_PACKAGES = """
 FROM {host}/debian
 RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends {packages}
 """
 
 
-def measure(names: Sequence[str]) -> int:
-    """Print the table of the rows with these names, of all without one; return an exit status."""
+def measure(names: Sequence[str], *, is_resumed: bool = False) -> int:
+    """Print the table of the rows with these names, of all without one; return an exit status.
+
+    A run that `is_resumed` measures only what those before it haven't.
+    """
     rows = [row for row in ROWS if not names or row.name in names]
     if len(rows) < len(names):
         print(f"rows are: {', '.join(row.name for row in ROWS)}", file=sys.stderr)
         return 2
+    figures = Figures(BUILD / "bench-emulated.json", is_resumed=is_resumed)
+    lacking = {row.name: [way for way in _WAYS if way not in figures.of(row)] for row in rows}
     print("| step | native, CPU s | " + " | ".join(_WAYS[:3]) + " | gained by auto |")
     print("|---|---:|" + "---:|" * 4)
     failed = False
-    with _bench({row.base for row in rows}) as bench:
+    with ExitStack() as held:
+        bases = {row.base for row in rows if lacking[row.name]}
+        bench = held.enter_context(_bench(bases)) if bases else None
         for row in rows:
-            seconds: dict[str, float] = {}
-            for way in _WAYS:
+            for way in lacking[row.name]:
+                assert bench is not None
                 try:
-                    seconds[way] = bench.run(row, way)
+                    figures.put(row, way, bench.run(row, way))
                 except _StepFailed as error:  # the others' figures took long enough to be kept
                     failed = True
                     print(f"{row.name}, {way}: {error}", file=sys.stderr)
-            print(_line(row, seconds), flush=True)
+            print(_line(row, figures.of(row)), flush=True)
     return int(failed)
 
 
@@ -201,12 +209,13 @@ def _bench(bases: set[str]) -> Iterator[_Bench]:
         _push_first_stage(bench)
         if bases - {"first-stage"}:
             bench.make_twins("first-stage")
-            _fill_context(directory / "context")
+            more = [name for base in sorted(bases & set(PACKAGES)) for name in PACKAGES[base]]
+            _fill_context(directory / "context", (*INSTALLED, *more))
             _push(bench, "debian", _REPOSITORY.format(host=bench.host))
-        if "compilers" in bases:
+        for base in sorted(bases & set(PACKAGES)):
             bench.make_twins("debian")
-            text = _COMPILERS.format(host=bench.host, packages=" ".join(COMPILERS))
-            _push(bench, "compilers", text)
+            packages = " ".join(PACKAGES[base])
+            _push(bench, base, _WITH_PACKAGES.format(host=bench.host, packages=packages))
         yield bench
 
 
@@ -227,13 +236,13 @@ def _push_first_stage(bench: _Bench) -> None:
     push_base(bench.host, "first-stage", (_NATIVE, _FOREIGN), scratch)
 
 
-def _fill_context(context: Path) -> None:
-    """Write a repository of packages for each architecture, and data to work on."""
+def _fill_context(context: Path, names: Sequence[str]) -> None:
+    """Write a repository of packages with all that they need for each architecture, and data to work on."""
     for architecture in (_NATIVE, _FOREIGN):
         directory = context / f"repository-{architecture}"
         directory.mkdir()
         packages = BUILD / "bench-packages"
-        for package in fetch_with_dependencies(packages, architecture, (*INSTALLED, *COMPILERS)):
+        for package in fetch_with_dependencies(packages, architecture, names):
             os.link(package, directory / package.name)
         index = "\n".join(_stanza(each) for each in sorted(directory.glob("*.deb")))
         (directory / "Packages.gz").write_bytes(gzip.compress(index.encode()))

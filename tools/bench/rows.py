@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["COMPILERS", "INSTALLED", "ROWS", "Row"]
+__all__ = ["INSTALLED", "PACKAGES", "ROWS", "Row"]
 
 INSTALLED = (
     "ca-certificates",
@@ -19,7 +19,11 @@ INSTALLED = (
     "ucf",
 )
 """Ten packages with maintainer scripts."""
-COMPILERS = ("gcc", "libc6-dev", "make", "python3-pip", "xz-utils")
+PACKAGES = {
+    "compilers": ("gcc", "libc6-dev", "make", "python3-pip", "xz-utils"),
+    "go": ("golang-go",),
+}
+"""What base images have besides a minimal Debian's packages."""
 
 _SOURCE = (
     "mkdir /c && cd /c && i=0 && while [ $i -lt 12 ]; do"
@@ -27,6 +31,12 @@ _SOURCE = (
     ' && printf "int main(void) { return 0; }\\n" > main.c'
     ' && printf "OBJECTS := \\$(patsubst %%.c,%%.o,\\$(wildcard *.c))\\nall: program\\n'
     'program: \\$(OBJECTS)\\n\\t\\$(CC) -o \\$@ \\$^\\n" > Makefile'
+)
+_GO = (
+    "mkdir /g && cd /g && printf 'module example.org/g\n\ngo 1.19\n' > go.mod"
+    " && printf 'package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(1) }\n' > main.go"
+    # Debian's compiled standard library is of no use then: the packages are compiled, too.
+    " && HOME=/root CGO_ENABLED=0 go build -trimpath -o /out ."
 )
 _WHEELS = (
     "mkdir -p /p/one && cd /p && printf 'def one():\\n    return 1\\n' > one/__init__.py"
@@ -75,6 +85,7 @@ ROWS = (
         script="apt-get update -qq && DEBIAN_FRONTEND=noninteractive"
         f" apt-get install -qq -y --no-install-recommends {' '.join(INSTALLED)} > /dev/null",
     ),
+    Row(name="go build", base="go", script=_GO),
     Row(name="make", base="compilers", script=f"{_SOURCE} && make -s"),
     Row(
         name="pip install",

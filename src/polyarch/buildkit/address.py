@@ -4,7 +4,7 @@
     docker:///var/run/docker.sock           the daemon inside of a Docker engine
     tcp://HOST:PORT                         with TLS if the node's options name a CA or a certificate
     docker-container://NAME                 docker exec -i NAME buildctl dial-stdio
-    podman-container://NAME
+    podman-container://NAME, nerdctl-container://NAME
     kube-pod://NAME[?namespace=N&container=C&context=X]
     ssh://[USER@]HOST[:PORT]                ssh HOST buildctl dial-stdio
 
@@ -26,8 +26,10 @@ from polyarch.record import field, frozen
 __all__ = ["Target", "parse_target"]
 
 _DIAL = ("buildctl", "dial-stdio")
-_KINDS = (
-    "unix://, docker://, tcp://, docker-container://, podman-container://, kube-pod:// and ssh://"
+_CONTAINERS = ("docker-container", "podman-container", "nerdctl-container")
+"""Schemes of daemons in containers: the engine's program comes first."""
+_KINDS = ", ".join(
+    f"{each}://" for each in ("unix", "docker", "tcp", *_CONTAINERS, "kube-pod", "ssh")
 )
 
 
@@ -79,10 +81,12 @@ def _program(kind: str, address: str) -> tuple[str, ...]:
     query = {key: values[-1] for key, values in parse_qs(url.query).items()}
     if not name or name.startswith("-"):
         raise InputError(f"invalid endpoint {address!r}", hint=f"there are {_KINDS}")
-    if kind in {"docker-container", "podman-container"}:
+    if kind in _CONTAINERS:
         engine = kind.partition("-")[0]
-        context = ("--context", query["context"]) if query.get("context") else ()
-        return (engine, *context, "exec", "-i", url.netloc, *_DIAL)
+        # What engines call the place where the container is.
+        option = "namespace" if engine == "nerdctl" else "context"
+        place = (f"--{option}", query[option]) if query.get(option) else ()
+        return (engine, *place, "exec", "-i", url.netloc, *_DIAL)
     if kind == "kube-pod":
         words = [f"--{key}={query[key]}" for key in ("context", "namespace") if query.get(key)]
         container = [f"--container={query['container']}"] if query.get("container") else []

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 
 from polyarch.emulation.extended import PT_DYNAMIC, PT_LOAD, Extended
 from polyarch.errors import MachineError
+from polyarch.twins.patch_arrays import replace_copied
 
 __all__ = ["replace_built", "replace_path", "replace_texts", "without_run_path"]
 
@@ -77,8 +78,9 @@ def replace_texts(
             for at in kept:
                 extended.write(at, _pointer(added, is_pattern=False))
             fixed = _replace_fixed(extended, address, added) if extended.is_fixed else 0
+            is_copied = replace_copied(extended, each.start(), old, new)
             is_whole = data[each.start() - 1] not in _PRINTABLE
-            if is_whole and not sites and not kept and not fixed:
+            if is_whole and not sites and not kept and not fixed and not is_copied:
                 _overwrite(extended, each.start(), (old, new))
 
 

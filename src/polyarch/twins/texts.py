@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from polyarch.emulation.extended import PT_LOAD
+from polyarch.emulation.extended import PT_INTERP, PT_LOAD, Extended
 from polyarch.errors import MachineError
 from polyarch.platforms import Platform
 from polyarch.twins.elffile import ElfFile
+from polyarch.twins.patch_arrays import find_copied
 
 __all__ = ["foreign_texts"]
 
@@ -59,7 +60,7 @@ def foreign_texts(native: ElfFile, foreign: ElfFile, platform: Platform) -> dict
 
     Raises MachineError for a text that has no counterpart.
     """
-    ours = sorted(_texts(native))
+    ours = _without_constants(native, sorted(_texts(native)))
     if not ours and _SYSTEM + b"\0" not in native.data:
         return {}
     theirs = _loaded(foreign)
@@ -75,17 +76,34 @@ def foreign_texts(native: ElfFile, foreign: ElfFile, platform: Platform) -> dict
     return {old: new for old, new in texts.items() if old != new}
 
 
+def _without_constants(native: ElfFile, texts: list[bytes]) -> list[bytes]:
+    """Leave out texts that are others and, before them, constants that happen to be printable."""
+    known = set(texts)
+    kept = []
+    for text in texts:
+        ends = [text[start:] for start in range(1, len(text)) if text[start:] in known]
+        places = [native.data.find(text + b"\0") + len(text) - len(each) for each in ends]
+        if not any(
+            find_copied(Extended(native.data), place, len(each))
+            for place, each in zip(places, ends, strict=True)
+        ):
+            kept.append(text)
+    return kept
+
+
 def _texts(native: ElfFile) -> Iterator[bytes]:
-    start, end = native.names
     data = native.data
+    # What lies before the loader's path needn't be NUL: new linkers put the build ID there.
+    apart = [native.names]
+    apart += [(each.offset, each.offset + each.size) for each in native.of_kind(PT_INTERP)]
     for segment in native.of_kind(PT_LOAD):
         for each in _NATIVE.finditer(data, segment.offset, segment.offset + segment.size):
             before = _printable(data[max(0, each.start() - _LONGEST) : each.start()][::-1])[::-1]
             after = _printable(data[each.end() : each.end() + _LONGEST])
             text = before + each[0] + after
             is_whole = data.startswith(b"\0", each.end() + len(after))
-            is_name = start <= each.start() < end
-            if is_whole and not is_name and text != native.interpreter.encode():
+            is_apart = any(start <= each.start() < end for start, end in apart)
+            if is_whole and not is_apart and text != native.interpreter.encode():
                 yield text
 
 

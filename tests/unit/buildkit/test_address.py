@@ -20,6 +20,11 @@ DIAL = ("buildctl", "dial-stdio")
         ("tcp://b.example:1234", Target(host="b.example", port=1234)),
         ("tcp://[::1]:1234", Target(host="::1", port=1234)),
         ("docker-container://bk", Target(program=("docker", "exec", "-i", "bk", *DIAL))),
+        ("nerdctl-container://bk", Target(program=("nerdctl", "exec", "-i", "bk", *DIAL))),
+        (
+            "nerdctl-container://bk?namespace=k8s.io",
+            Target(program=("nerdctl", "--namespace", "k8s.io", "exec", "-i", "bk", *DIAL)),
+        ),
         ("podman-container://bk", Target(program=("podman", "exec", "-i", "bk", *DIAL))),
         (
             "docker-container://bk?context=far",

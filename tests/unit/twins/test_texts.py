@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
+from polyarch.emulation.extended import PT_INTERP
 from polyarch.errors import MachineError
 from polyarch.platforms import linux
 from polyarch.twins.elffile import ElfFile
@@ -15,6 +18,21 @@ ARM64, ARM = linux("arm64"), linux("arm", "v7")
 
 def program(*texts: bytes) -> ElfFile:
     return ElfFile(with_note(b"\xc3", data=b"".join(b"\0" + each for each in texts) + b"\0"), "p")
+
+
+def loaded_by(loader: bytes, before: bytes) -> ElfFile:
+    """Return a program with the path of a loader, and what lies right before that."""
+    data = bytearray(with_note(b"\xc3", data=before + loader + b"\0"))
+    place, size = data.index(loader), len(loader) + 1
+    struct.pack_into("<IIQQQQQQ", data, 64 + 56, PT_INTERP, 4, place, place, place, size, size, 1)
+    return ElfFile(bytes(data), "p")
+
+
+@pytest.mark.parametrize("before", [b"\0", b"~", b"\x9cid^*>"])
+def test_the_path_of_the_loader_is_no_text_whatever_lies_before_it(before: bytes) -> None:
+    native = loaded_by(b"/lib64/ld-linux-x86-64.so.2", before)
+
+    assert foreign_texts(native, loaded_by(b"/lib/ld-linux-aarch64.so.1", before), ARM64) == {}
 
 
 def test_the_words_of_a_shell() -> None:
