@@ -180,6 +180,17 @@ def test_images_of_an_engine_stay_there(client: Person, engine: Engine) -> None:
     assert (refused.status, engine("images", "--quiet", "stays:2")) == (1, "")
 
 
+def test_an_older_daemon_says_what_its_frontend_can_not_do(client: Person) -> None:
+    client.write("old/Dockerfile", "FROM below\n")
+
+    named = client.run("build", "--build-context", "below=old", "old")
+    asked = client.run("build", "--check", "old")
+
+    lacks = "unsupported frontend capability moby.buildkit.frontend.contexts"
+    assert lacks in named.err.splitlines()[-1]
+    assert "unsupported request frontend.lint" in asked.err.splitlines()[-1]
+
+
 def test_each_platform_is_built_once_where_it_is_native(
     engine: Engine, registry: RealRegistry
 ) -> None:
