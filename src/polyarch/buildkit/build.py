@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from polyarch.buildkit.agents import LentAgents
 from polyarch.buildkit.api import told_trouble
+from polyarch.buildkit.caches import Caches
 from polyarch.buildkit.contexts import Contexts
 from polyarch.buildkit.gateway import Gateway, Solved
 from polyarch.buildkit.masked import MaskedLogs
@@ -73,6 +74,7 @@ def build_remotely(
         work = replace(work, steer=steer, provenance=request.result_provenance)
         with told_trouble(remote.address):
             response, provenance = asyncio.run(work.run())
+        work.caches.note(response)
         outputs.deliver(take)
     return replace(_result(response, request), provenance=provenance)
 
@@ -112,7 +114,7 @@ def _prepared(
 ) -> Work:
     """Return a build that is ready to begin; what it holds open ends with `stack`."""
     scratch, sink, cancel = surroundings
-    contexts = Contexts(request, scratch)
+    contexts, caches = Contexts(request, scratch), Caches(request)
     secrets = _secrets(request, remote.environ, scratch, stack)
     if secrets.masker is not None:
         secrets.teach()
@@ -126,6 +128,7 @@ def _prepared(
         credentials=Credentials(remote.environ),
         outputs=outputs.takers(),
         layouts=contexts.layouts,
+        caches=caches.layouts,
     )
     session = os.urandom(12).hex()
     options = SolveOptions(
@@ -136,11 +139,11 @@ def _prepared(
             **frontend_attributes(request),
             **contexts.attributes(),
             **attest_attributes(request.attestations),
-            **_cache_attributes(request),
+            **_cache_attributes(caches),
         },
         exporters=tuple(outputs.exporters()),
-        cache_to=tuple((each.type, each.attributes) for each in request.cache_to),
-        cache_from=tuple((each.type, each.attributes) for each in request.cache_from),
+        cache_to=caches.cache_to,
+        cache_from=caches.cache_from,
         entitlements=request.allow,
     )
     return Work(
@@ -150,14 +153,15 @@ def _prepared(
         shared=os.path.basename(os.path.abspath(request.context)),
         sink=sink,
         cancel=cancel,
+        caches=caches,
     )
 
 
-def _cache_attributes(request: BuildRequest) -> dict[str, str]:
+def _cache_attributes(caches: Caches) -> dict[str, str]:
     """Return the caches that the frontend's own builds read from: it hands them on."""
-    if not request.cache_from:
+    if not caches.cache_from:
         return {}
-    listed = [{"Type": each.type, "Attrs": dict(each.attributes)} for each in request.cache_from]
+    listed = [{"Type": kind, "Attrs": dict(each)} for kind, each in caches.cache_from]
     return {"cache-imports": compact(listed).decode()}
 
 

@@ -15,7 +15,7 @@ from grpclib.const import Handler as Method
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
-from polyarch.buildkit.content import info_method, read_method
+from polyarch.buildkit.content import info_method, read_method, write_method
 from polyarch.buildkit.files import Directory, directory_method
 from polyarch.errors import PolyarchError
 from polyarch.images.layout import Layout
@@ -44,7 +44,8 @@ Call = Callable[[Asked], Awaitable[None]]
 class Attached:
     """What a build may be asked for.
 
-    `outputs` take the bytes of archives, by the number of the exporter; `layouts` are stores of content by their IDs.
+    `outputs` take the bytes of archives, by the number of the exporter; `layouts` are stores of content by their IDs,
+    `caches` those that are written as well.
     """
 
     directories: Mapping[str, Directory]
@@ -52,6 +53,12 @@ class Attached:
     credentials: Credentials
     outputs: Mapping[int, Taker]
     layouts: Mapping[str, Layout] = record_field(default_factory=dict)
+    caches: Mapping[str, Layout] = record_field(default_factory=dict)
+
+    @property
+    def stores(self) -> Mapping[str, Layout]:
+        """All that is read."""
+        return {**self.layouts, **self.caches}
 
 
 def methods(attached: Attached) -> dict[str, Method]:
@@ -66,9 +73,10 @@ def methods(attached: Attached) -> dict[str, Method]:
         "/moby.sshforward.v1.SSH/CheckAgent": (unary, _check_agent(attached.secrets)),
         "/moby.sshforward.v1.SSH/ForwardAgent": (streamed, _forward_agent(attached.secrets)),
     }
-    if attached.layouts:
-        found[f"{_CONTENT}/Info"] = unary, info_method(attached.layouts)
-        found[f"{_CONTENT}/Read"] = Cardinality.UNARY_STREAM, read_method(attached.layouts)
+    if attached.layouts or attached.caches:
+        found[f"{_CONTENT}/Info"] = unary, info_method(attached.stores)
+        found[f"{_CONTENT}/Read"] = Cardinality.UNARY_STREAM, read_method(attached.stores)
+        found[f"{_CONTENT}/Write"] = streamed, write_method(attached.caches)
     return {
         path: Method(_guarded(call), cardinality, bytes, bytes)
         for path, (cardinality, call) in found.items()

@@ -10,6 +10,7 @@ from grpclib.exceptions import GRPCError
 
 from polyarch.buildkit.address import Target
 from polyarch.buildkit.api import Api
+from polyarch.buildkit.caches import Caches
 from polyarch.buildkit.connection import connect
 from polyarch.buildkit.gateway import Gateway, Solved
 from polyarch.buildkit.messages import SolveOptions
@@ -59,6 +60,7 @@ class Work:
     """What contexts of one directory have in common: the daemon compares them with the last one's."""
     sink: Sink
     cancel: CancelToken
+    caches: Caches
     provenance: str = ""
     """Whether it's to be said where results come from: min, max, or "" for not."""
     steer: Steer | None = None

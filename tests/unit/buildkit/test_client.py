@@ -13,7 +13,7 @@ import pytest
 from polyarch.buildkit.build import Remote, ask_remotely, build_remotely
 from polyarch.progress import CancelToken, ignore_events
 from polyarch.request.make import make_request
-from polyarch.request.values import Output
+from polyarch.request.values import CacheEntry, Output
 from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
 from tests.support.images.layouts import read_archive
 from tests.support.images.trees import plant
@@ -84,3 +84,28 @@ def layers(layout: dict[str, bytes]) -> list[object]:
 def unpack(archive: Path, directory: Path) -> None:
     with tarfile.open(archive) as tar:
         tar.extractall(directory, filter="data")
+
+
+def test_caches_in_directories_are_written_and_read_over_the_session(
+    remote: Remote, tmp_path: Path
+) -> None:
+    context = plant(tmp_path / "context", {"Dockerfile": f"FROM {BASE}\nRUN prepare\n"})
+    cache = tmp_path / "cache"
+    there = {"src": str(cache), "tag": "mine"}
+
+    def run(**options: Any) -> None:
+        request = make_request(context, attestations=(), outputs=(), **options)
+        build_remotely(remote, request, sink=ignore_events, cancel=CancelToken())
+
+    run(cache_from=(CacheEntry(type="local", attributes=there),))
+    run(
+        cache_to=(
+            CacheEntry(type="local", attributes={"dest": str(cache), "tag": "mine", "mode": "max"}),
+        )
+    )
+    run(cache_from=(CacheEntry(type="local", attributes=there),), no_cache_filter=("x",))
+
+    entry = json.loads((cache / "index.json").read_text())["manifests"][0]
+    assert entry["annotations"]["org.opencontainers.image.ref.name"] == "mine"
+    assert (cache / "blobs" / entry["digest"].replace(":", "/")).is_file()
+    assert list((cache / "ingest").iterdir()) == []
