@@ -28,18 +28,21 @@ from polyarch.digest import sha256
 from polyarch.engine.engine import Engine
 from polyarch.errors import MachineError
 from polyarch.exporter.outfile import write_output
+from polyarch.images.place import Seal
 from polyarch.layer.apply import extract
 from polyarch.layer.tar import Sink as TarSink
 from polyarch.layer.tarread import Source
 from polyarch.library.codec import encode
 from polyarch.library.messages import read_answer
-from polyarch.pipeline.nodes import (
+from polyarch.pipeline.joined import (
+    Joining,
     by_digest,
     check_joinable,
-    joined,
+    check_sealable,
     of_platforms,
 )
 from polyarch.pipeline.recorded import recorded
+from polyarch.pipeline.sealing import sealing
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import field, frozen, replace
@@ -105,8 +108,9 @@ class Session:
         """Carry out a request, and keep its record. Raises as `build_on_cluster`."""
 
         def build(kept: Sink) -> BuildResult:
-            parcel = parcel_of(request, self.engine.environ)
-            return _Building(session=self, sink=kept, cancel=cancel).run(parcel)
+            seal = sealing(request, self.engine.environ, cancel)
+            parcel = parcel_of(replace(request, signing=()), self.engine.environ)
+            return _Building(session=self, sink=kept, cancel=cancel, seal=seal).run(parcel)
 
         return recorded(self.engine, request, sink, build)
 
@@ -118,6 +122,7 @@ class _Building:
     session: Session
     sink: Sink
     cancel: CancelToken
+    seal: Seal | None
 
     @property
     def engine(self) -> Engine:
@@ -142,7 +147,10 @@ class _Building:
         if len(platforms) > 1:
             check_joinable(request.outputs)
         sent, futures = self._send(parcel)
-        asked = by_digest(request) if len(platforms) > 1 else request
+        if self.seal is not None:
+            check_sealable(request.outputs)
+        has_no_name = len(platforms) > 1 or self.seal is not None
+        asked = by_digest(request) if has_no_name else request
         parts = [
             Part(platform=each, request=replace(asked, platforms=(each,))) for each in platforms
         ]
@@ -159,9 +167,12 @@ class _Building:
             result = read_answer(json.loads(answer.message))
             results.append(of_platforms(result, (part.platform,)) if len(parts) > 1 else result)
             self._deliver(part.request.outputs, answer, files)
-        if len(parts) == 1:
+        if not has_no_name:
             return results[0]
-        return joined(self.engine, request, results, self.sink, self.cancel)
+        joining = Joining(engine=self.engine, sink=self.sink, cancel=self.cancel, seal=self.seal)
+        if len(parts) == 1:
+            return joining.named(request, results[0])
+        return joining.joined(request, results)
 
     def _first(self) -> Platform:
         """Return the platform that a build is for that names none: this machine's, if the cluster has it."""

@@ -14,10 +14,11 @@ from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pipeline.bake import links_of, ordered
-from polyarch.pipeline.nodes import build_on_nodes, is_pushed
+from polyarch.pipeline.nodes import build_on_nodes
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import replace
 from polyarch.request.baked import BakeResult
+from polyarch.request.outputs import is_pushed
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 from polyarch.threads import side_by_side

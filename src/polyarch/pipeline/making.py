@@ -21,11 +21,11 @@ from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
-from polyarch.images.local import Seal
+from polyarch.images.place import Seal
 from polyarch.images.store_place import Fetcher
 from polyarch.pipeline.attesting import Attesting, Said
 from polyarch.pipeline.caching import Caching
-from polyarch.pipeline.changed import find_change, is_pushed
+from polyarch.pipeline.changed import find_change
 from polyarch.pipeline.listing import Found, Opening
 from polyarch.progress import (
     CancelToken,
@@ -36,6 +36,7 @@ from polyarch.progress import (
 )
 from polyarch.record import field, frozen, replace
 from polyarch.request.explanation import Outcome
+from polyarch.request.outputs import is_pushed
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.snapshot.stack import LayerStack

@@ -6,46 +6,42 @@ joins them is made last, so that no name moves before all of it is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import chain
-from typing import TypeVar
 
-from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
+from polyarch.builders.values import DOCKER_DRIVER, LOCAL_ENDPOINT, BuilderNode, SavedBuilder
 from polyarch.buildkit.build import build_remotely
 from polyarch.buildkit.nodes import RemoteState, look_at
-from polyarch.digest import Digest
 from polyarch.drivers.driver import NodeDriver, Status
 from polyarch.drivers.inside import check_inside
 from polyarch.drivers.nodes import driver_of
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.errors import Cancelled, InputError, MachineError, PolyarchError
-from polyarch.golang.strconv import find_bool
-from polyarch.images.create import Asked, make, publish
-from polyarch.images.names import Source, parse_name
-from polyarch.images.places import open_places
+from polyarch.images.place import Seal
+from polyarch.pipeline.joined import (
+    Joining,
+    by_digest,
+    check_joinable,
+    check_sealable,
+    of_platforms,
+)
 from polyarch.pipeline.recorded import recorded_build
+from polyarch.pipeline.sealing import sealing
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Event, Sink, StepEvent, step
 from polyarch.record import field, frozen, replace
 from polyarch.request.result import BuildResult
-from polyarch.request.values import BuildRequest, Output, OutputType
+from polyarch.request.values import BuildRequest
 from polyarch.threads import side_by_side
 
 __all__ = [
     "Part",
     "assign",
     "build_on_nodes",
-    "by_digest",
-    "check_joinable",
-    "is_pushed",
-    "joined",
-    "of_platforms",
     "with_node_name",
 ]
 
-_T = TypeVar("_T")
 _FAMILIES = {"386": "amd64", "arm": "arm64"}
 """Architectures whose programs another one runs as well."""
 
@@ -78,6 +74,13 @@ def build_on_nodes(
     Raises MachineError where no node has a platform, InputError for outputs that can't be joined, and what builds raise.
     """
     _check_hosts(request.add_hosts)
+    if request.signing and builder.driver == DOCKER_DRIVER:
+        raise InputError(
+            "--sign isn't possible with the docker driver, which can't push what has no name yet",
+            hint="push it, then sign it: polyarch sign NAME",
+        )
+    seal = sealing(request, engine.environ, cancel)
+    request = replace(request, signing=())
     drivers = {
         node.name: driver_of(builder, node, engine.environ)
         for node in builder.nodes
@@ -86,9 +89,11 @@ def build_on_nodes(
     states = _look_at_all(_wanted(builder, request.platforms), drivers, sink)
     parts = assign(builder, states, request.platforms or (_first_platform(builder, states),))
     _tell_of_emulation(parts, sink)
-    building = _Building(engine=engine, drivers=drivers, sink=sink, cancel=cancel, explain=explain)
+    building = _Building(
+        engine=engine, drivers=drivers, sink=sink, cancel=cancel, explain=explain, seal=seal
+    )
     if len(parts) == 1:
-        return building.part(parts[0], request)
+        return building.alone(parts[0], request)
     check_joinable(request.outputs)
     results: dict[str, BuildResult] = {}
 
@@ -100,7 +105,8 @@ def build_on_nodes(
     # What one part fails with ends the others.
     tasks = [partial(build, part) for part in parts]
     side_by_side(tasks, len(tasks), name="node", on_failure=cancel.cancel)
-    return joined(engine, request, [results[part.node.name] for part in parts], sink, cancel)
+    joining = Joining(engine=engine, sink=sink, cancel=cancel, seal=seal)
+    return joining.joined(request, [results[part.node.name] for part in parts])
 
 
 def _check_hosts(hosts: Sequence[str]) -> None:
@@ -121,6 +127,16 @@ class _Building:
     sink: Sink
     cancel: CancelToken
     explain: Explain | None
+    seal: Seal | None
+
+    def alone(self, part: Part, request: BuildRequest) -> BuildResult:
+        """Build what a single node builds; what is to be signed gets its names when it is."""
+        if self.seal is None:
+            return self.part(part, request)
+        check_sealable(request.outputs)
+        result = self.part(part, by_digest(request))
+        joining = Joining(engine=self.engine, sink=self.sink, cancel=self.cancel, seal=self.seal)
+        return joining.named(request, result)
 
     def part(self, part: Part, request: BuildRequest) -> BuildResult:
         """Build one part on its node."""
@@ -270,99 +286,3 @@ def with_node_name(sink: Sink, name: str) -> Sink:
         sink(event)
 
     return take
-
-
-# --- joining ---
-
-
-def check_joinable(outputs: Sequence[Output]) -> None:
-    """Raise InputError for outputs of which parts can't be joined."""
-    wanted = [output for output in outputs if output.type != OutputType.CACHEONLY]
-    if len(wanted) > 1:
-        raise InputError(
-            "parts of several nodes can be joined for one output only",
-            hint='name all images in one: -o type=image,"name=A,B",push=true',
-        )
-    for output in wanted:
-        if not is_pushed(output):
-            raise InputError(
-                "parts of several nodes can only be joined at a registry",
-                hint="push the image: --push, or build for one platform at a time",
-            )
-
-
-def is_pushed(output: Output) -> bool:
-    """Tell whether an output is an image that goes to a registry."""
-    return output.type == OutputType.REGISTRY or (
-        output.type == OutputType.IMAGE and find_bool(output.attributes.get("push", "")) is True
-    )
-
-
-def by_digest(request: BuildRequest) -> BuildRequest:
-    """Return the request of a part, which is pushed without a name."""
-    outputs = tuple(
-        replace(
-            each,
-            attributes={
-                **each.attributes,
-                "name": ",".join(dict.fromkeys(_repositories(each))),
-                "push": "true",
-                "push-by-digest": "true",
-            },
-        )
-        if each.type != OutputType.CACHEONLY
-        else each
-        for each in request.outputs
-    )
-    return replace(request, outputs=outputs, tags=())
-
-
-def _repositories(output: Output) -> list[str]:
-    names = filter(None, output.attributes.get("name", "").split(","))
-    return [str(parse_name(each).short) for each in names]
-
-
-def joined(
-    engine: Engine,
-    request: BuildRequest,
-    results: Sequence[BuildResult],
-    sink: Sink,
-    cancel: CancelToken,
-) -> BuildResult:
-    """Give the parts one index under all names. Raises RegistryError."""
-    pushed = [each for each in request.outputs if each.type != OutputType.CACHEONLY]
-    names = [name for output in pushed for name in output.attributes.get("name", "").split(",")]
-    digests: list[Digest] = [result.digest for result in results]
-    with open_places(engine.environ, cancel) as places:
-        for name in map(parse_name, dict.fromkeys(filter(None, names))):
-            sources = tuple(Source(name=name.with_digest(digest)) for digest in digests)
-            asked = Asked(sources=sources, names=(name,))
-            made = make(asked, places)
-            publish(asked, made, places, sink, cancel)
-    return replace(
-        results[0],
-        descriptor=made.descriptor,
-        config_digest=None,
-        names=tuple(dict.fromkeys(names)),
-        manifests=_together(result.manifests for result in results),
-        sizes=_together(result.sizes for result in results),
-        emulators=_together(result.emulators for result in results),
-        provenance=_together(result.provenance for result in results),
-        explanations=tuple(chain.from_iterable(result.explanations for result in results)),
-        emulated=tuple(chain.from_iterable(result.emulated for result in results)),
-        ref=request.ref,
-        ran=sum(result.ran for result in results),
-        cached=sum(result.cached for result in results),
-    )
-
-
-def _together(parts: Iterable[Mapping[str, _T]]) -> dict[str, _T]:
-    return {name: value for part in parts for name, value in part.items()}
-
-
-def of_platforms(result: BuildResult, platforms: Sequence[Platform]) -> BuildResult:
-    """Return a part's result as part of a larger one: what a single platform has without a name gets that of the platform."""
-    if len(platforms) != 1:
-        return result
-    provenance = {name or str(platforms[0]): text for name, text in result.provenance.items()}
-    return replace(result, provenance=provenance)
