@@ -216,7 +216,7 @@ class Making:
 
     def _form(self, output: Output, results: Results) -> Form:
         # What can't be in an image that is no index was refused before.
-        return form_of(output, results.epoch, is_index=True)
+        return form_of(output, results.epoch)
 
     def _assembled(self, announced: Announced, results: Results) -> dict[Form, Assembled]:
         """Make images for each form that is wanted; layers that two have in common are made once."""
