@@ -103,6 +103,21 @@ def test_it_is_short_unless_more_is_asked_for_and_referrers_leave_the_index_alon
     assert found["runDetails"]["metadata"]["invocationId"]
 
 
+def test_an_index_of_one_platform_and_what_is_attested_of_it_is_annotated(
+    builder: Person, registry: RealRegistry
+) -> None:
+    name = f"{registry.host}/attested/annotated"
+    notes = ("--annotation=index:about=all", "--annotation=manifest-descriptor:about=one")
+
+    build(builder, name, *notes)
+    alone = builder.run("build", "--provenance=false", *notes, "-t", name, "--push", ".")
+
+    index = json.loads(builder.run("imagetools", "inspect", "--raw", name).check().out)
+    assert index["annotations"] == {"about": "all"}
+    assert index["manifests"][0]["annotations"] == {"about": "one"}
+    assert "index annotations not supported for single platform export" in alone.complaint()
+
+
 def test_an_image_lists_the_software_where_one_is_named(
     builder: Person, registry: RealRegistry
 ) -> None:

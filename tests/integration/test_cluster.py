@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.images.keys import write_key
 from tests.support.machine.clusters import Cluster, cluster_of
 from tests.support.machine.engines import User
 from tests.support.machine.programs import Person, person
@@ -61,13 +62,26 @@ def test_parts_are_built_where_they_are_native_and_joined(
     create(client, "farm", cluster)
     name = f"{registry.host}/farm/app"
     words = ("--builder=farm", "--progress=plain", "--secret=id=key,src=../key")
+    private, public = write_key(client.home, "ecdsa")
 
     shown = client.run("inspect", "farm").check().out
     built = client.run(
-        "build", *words, BOTH, "--metadata-file=../md.json", "-t", name, "--push", "."
+        "build",
+        *words,
+        BOTH,
+        "--metadata-file=../md.json",
+        "-t",
+        name,
+        "--push",
+        f"--sign=key={private}",
+        ".",
     ).check()
+    alone = (f"-t={name}:alone", "--platform=linux/amd64", "--push", f"--sign=key={private}")
+    client.run("build", *words, *alone, ".").check()
     written = client.run("build", *words, "--platform=linux/arm64", "-o", "../out", ".").check()
 
+    for each in (name, f"{name}:alone"):
+        client.run("verify", "--pull", "--key", public, each).check()
     assert " worker.arm: linux/arm64=2" in shown.splitlines()
     assert "[arm stage-0 3/3] RUN" in built.err
     assert "Warning" not in built.err
@@ -82,7 +96,7 @@ def test_parts_are_built_where_they_are_native_and_joined(
     assert (out / "listed").read_text().split() == [".dockerignore", "kept"]
     assert "CACHED" in written.err
     listed = client.run("history", "ls", "--builder=farm", "--format={{.Status}}").check().out
-    assert listed.split() == ["Completed", "Completed"]
+    assert listed.split() == ["Completed"] * 3
 
 
 def test_targets_get_what_they_are_built_on_from_others(

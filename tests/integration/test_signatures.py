@@ -1,15 +1,19 @@
-"""Signatures at a real registry: made by builds and by themselves, and checked by ours and by openssl."""
+"""Signatures at a real registry: made by builds here and elsewhere, and by themselves, and checked by ours and by openssl."""
 
 from __future__ import annotations
 
 import base64
 import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.support.images.keys import write_cosign_key, write_key
-from tests.support.machine.programs import Person
+from tests.support.machine.programs import Person, person
 from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
@@ -112,3 +116,106 @@ def test_no_name_stands_for_what_could_not_be_signed(
     assert "services.json names no services" in failed.complaint()
     assert "a-secret-token" not in failed.err
     assert "not found" in signer.run("verify", "--pull", name).complaint()
+
+
+BAKE = """
+group "default" { targets = ["signed", "plain", "upon"] }
+target "signed" {
+  tags = ["REG/baked/signed:1", "REG/baked/signed:2", "REG/other/signed:1"]
+  platforms = ["linux/amd64", "linux/arm64"]
+}
+target "plain" { output = ["type=cacheonly"] }
+target "upon" {
+  contexts = { base = "target:plain" }
+  dockerfile-inline = "FROM base\\nLABEL upon=it"
+  tags = ["REG/baked/upon:1"]
+}
+"""
+
+
+def is_signed(who: Person, public: str, name: str) -> bool:
+    """Tell whether all of an image is signed by a key: its index, images and attestations."""
+    shown = who.run("verify", "--pull", "--key", public, "--format=json", name)
+    found = json.loads(shown.out)["signatures"] if shown.out else []
+    return shown.status == 0 and all(each["signed"] for each in found)
+
+
+def test_a_bake_signs_all_that_it_pushes(signer: Person, registry: RealRegistry) -> None:
+    private, public = write_key(signer.work, "ecdsa")
+    signer.write("docker-bake.hcl", BAKE.replace("REG", registry.host))
+    bake = ("bake", f"--sign=key={private}")
+    pushed = ("--set=signed.output=type=registry", "--set=upon.output=type=registry")
+
+    none = signer.run(*bake)
+    signer.run(*bake, *pushed).check()
+
+    assert none.complaint() == (
+        "ERROR: --sign signs what is pushed, and nothing of this bake is\n"
+        "hint: push it with --push, or sign later: polyarch sign NAME\n"
+    )
+    for name in ("baked/signed:1", "baked/signed:2", "other/signed:1", "baked/upon:1"):
+        assert is_signed(signer, public, f"{registry.host}/{name}"), name
+
+
+def test_parts_are_signed_where_they_are_joined(signer: Person, registry: RealRegistry) -> None:
+    private, public = write_key(signer.work, "ecdsa")
+    sign = f"--sign=key={private}"
+    signer.write("docker-bake.hcl", BAKE.replace("REG", registry.host))
+    for architecture in ("amd64", "arm64"):
+        platform = f"--shard=linux/{architecture}"
+        signer.run("build", platform, "-o", architecture, ".").check()
+        signer.run("bake", platform, "-o", f"baked-{architecture}", "signed").check()
+    name = f"{registry.host}/joined/app:1"
+
+    unpushed = signer.run("join", "amd64", "arm64", "-o", "joined", sign)
+    signer.run("join", "amd64", "arm64", "-t", name, "--push", sign).check()
+    parts = ("--join=baked-amd64", "--join=baked-arm64")
+    unpushed_bake = signer.run("bake", *parts, sign, "signed")
+    signer.run("bake", *parts, sign, "--push", "signed").check()
+
+    assert "--sign signs what is pushed, and nothing is" in unpushed.complaint()
+    assert "nothing of this bake is" in unpushed_bake.complaint()
+    assert is_signed(signer, public, name)
+    assert is_signed(signer, public, f"{registry.host}/baked/signed:2")
+    assert is_signed(signer, public, f"{registry.host}/other/signed:1")
+
+
+@contextmanager
+def daemon(owner: Person) -> Iterator[Path]:
+    """Give the socket of a daemon that builds."""
+    process = owner.start("serve", "--addr", f"unix://{owner.home}/s")
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline()
+        yield owner.home / "s"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+
+
+def test_what_daemons_push_is_signed_here(signer: Person, registry: RealRegistry) -> None:
+    private, public = write_key(signer.work, "ecdsa")
+    sign = f"--sign=key={private}"
+    signer.write("docker-bake.hcl", BAKE.replace("REG", registry.host))
+    host = registry.host
+    first = person(signer.user, signer.home / "one")
+    second = person(signer.user, signer.home / "two")
+    with daemon(first) as socket, daemon(second) as again:
+        create = ("create", "--driver=remote", "--name=far")
+        signer.run(*create, "--platform=linux/amd64", f"unix://{socket}").check()
+        signer.run(*create, "--append", "--platform=linux/arm64", f"unix://{again}").check()
+        build = ("build", "--builder=far", sign, "--metadata-file=told", "--push")
+
+        one = (f"-t={host}/far/one:1", f"-t={host}/far/one:2", "--platform=linux/amd64")
+        signer.run(*build, *one, ".").check()
+        told_one = json.loads((signer.work / "told").read_text())
+        two = (f"-t={host}/far/two:1", "--platform=linux/amd64,linux/arm64")
+        signer.run(*build, *two, ".").check()
+        twice = (f"-o=type=registry,name={host}/far/three", "-o=type=local,dest=out")
+        refused = signer.run(*build[:-1], *twice, "--platform=linux/amd64", ".")
+        signer.run("bake", "--builder=far", sign, "--push", "signed").check()
+
+    assert told_one["image.name"] == f"{host}/far/one:1,{host}/far/one:2"
+    for name in ("far/one:1", "far/one:2", "far/two:1", "baked/signed:1", "other/signed:1"):
+        assert is_signed(signer, public, f"{host}/{name}"), name
+    assert "is signed for one output only" in refused.complaint()

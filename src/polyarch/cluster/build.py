@@ -28,15 +28,18 @@ from polyarch.digest import sha256
 from polyarch.engine.engine import Engine
 from polyarch.errors import MachineError
 from polyarch.exporter.delivery import deliver
+from polyarch.images.place import Seal
 from polyarch.layer.tarread import Source
 from polyarch.library.codec import encode
-from polyarch.pipeline.nodes import (
+from polyarch.pipeline.parts import (
+    Joining,
     by_digest,
     check_joinable,
-    joined,
+    check_sealable,
     of_platforms,
 )
 from polyarch.pipeline.recorded import recorded
+from polyarch.pipeline.sealing import sealing
 from polyarch.pipeline.separating import Separating
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink, step
@@ -108,8 +111,9 @@ class Session:
         """Carry out a request, and keep its record. Raises as `build_on_cluster`."""
 
         def build(kept: Sink) -> BuildResult:
-            parcel = parcel_of(request, self.engine.environ)
-            return _Building(session=self, sink=kept, cancel=cancel).run(parcel)
+            seal = sealing(request, self.engine.environ, cancel)
+            parcel = parcel_of(replace(request, signing=()), self.engine.environ)
+            return _Building(session=self, sink=kept, cancel=cancel, seal=seal).run(parcel)
 
         return recorded(self.engine, request, sink, build)
 
@@ -121,6 +125,7 @@ class _Building:
     session: Session
     sink: Sink
     cancel: CancelToken
+    seal: Seal | None
 
     @property
     def engine(self) -> Engine:
@@ -144,10 +149,15 @@ class _Building:
         self._require(platforms)
         if len(platforms) > 1:
             check_joinable(request.outputs)
+        elif self.seal is not None:
+            check_sealable(request.outputs)
         sent, futures = self._send(parcel)
+        joining = Joining(engine=self.engine, sink=self.sink, cancel=self.cancel, seal=self.seal)
         if len(platforms) == 1:
-            whole = Part(platform=platforms[0], request=replace(request, platforms=platforms))
-            return self._built(parcel, (whole,), sent, futures)[0]
+            asked = request if self.seal is None else by_digest(request)
+            whole = Part(platform=platforms[0], request=replace(asked, platforms=platforms))
+            result = self._built(parcel, (whole,), sent, futures)[0]
+            return result if self.seal is None else joining.named(request, result)
         with tempfile.TemporaryDirectory(prefix="polyarch-") as scratch:
             separating, asked = Separating(Path(scratch)), by_digest(request)
             parts = [
@@ -162,7 +172,7 @@ class _Building:
         results = [
             of_platforms(each, (part.platform,)) for each, part in zip(built, parts, strict=True)
         ]
-        return joined(self.engine, request, results, self.sink, self.cancel)
+        return joining.joined(request, results)
 
     def _built(
         self,

@@ -16,7 +16,7 @@ from polyarch.exporter.annotations import (
     Annotations,
 )
 from polyarch.exporter.layers import CompressionChoice
-from polyarch.exporter.outputs import IMAGE_TYPES, Forms, annotations_of, epoch_of, is_true
+from polyarch.exporter.outputs import IMAGE_TYPES, Forms, epoch_of, is_true
 from polyarch.exporter.types import Types
 from polyarch.golang.strconv import parse_int
 from polyarch.layer.kinds import Compression
@@ -46,8 +46,8 @@ class Form:
     types: Types = _TYPES
 
 
-def form_of(output: Output, epoch: int | None, *, is_index: bool) -> Form:
-    """Return the form that an output asks for; `epoch` is the build's, `is_index` says that an index is made.
+def form_of(output: Output, epoch: int | None) -> Form:
+    """Return the form that an output asks for; `epoch` is the build's. Whether it can be had is known to `check_forms`.
 
     Raises InputError, InvalidPlatform.
     """
@@ -61,7 +61,7 @@ def form_of(output: Output, epoch: int | None, *, is_index: bool) -> Form:
         choice = replace(choice, latest=epoch)
     form = Form(
         choice=choice,
-        annotations=annotations_of(output, is_index=is_index),
+        annotations=Annotations.parse(output.attributes),
         epoch=epoch,
         types=Types(
             is_oci=is_true(output, "oci-mediatypes", default=_is_recent(output)),
@@ -76,7 +76,7 @@ def check_forms(outputs: Iterable[Output], forms: Forms) -> None:
     """Refuse, before anything is built, what images can't be. Raises InputError, InvalidPlatform."""
     for output in outputs:
         if output.type in IMAGE_TYPES:
-            form = form_of(output, None, is_index=forms.makes_index(output))
+            form = form_of(output, None)
             if forms.is_attested and not form.types.is_oci:
                 raise InputError(
                     'cannot export attestations with "oci-mediatypes=false"', hint=_HINT

@@ -10,7 +10,7 @@ from polyarch.attest.statement import Predicate
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.outputs import Engines
 from polyarch.exporter.result import Export, FileTree
-from polyarch.images.local import Seal
+from polyarch.images.place import Seal
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.oci.base import is_at_registry

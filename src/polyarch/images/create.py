@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from polyarch.errors import InputError
 from polyarch.images.merge import Merged, SourceDocument, merge
 from polyarch.images.names import Name, Source
-from polyarch.images.place import Place, Target, read_blob
+from polyarch.images.place import Place, Seal, Target, read_blob
 from polyarch.images.places import Places
 from polyarch.images.transfer import Wanted, Watch, attestation_at, copy, copy_referrers
 from polyarch.oci.descriptor import Descriptor
@@ -85,8 +85,15 @@ def _platform(known: Platform | None, place: Place, data: bytes) -> Platform | N
     return replace(found, os=known.os or found.os, variant=known.variant or found.variant)
 
 
-def publish(asked: Asked, merged: Merged, places: Places, sink: Sink, cancel: CancelToken) -> None:
-    """Bring the entries to every place that is named, then the root, then the names.
+def publish(
+    asked: Asked,
+    merged: Merged,
+    places: Places,
+    sink: Sink,
+    cancel: CancelToken,
+    seal: Seal | None = None,
+) -> None:
+    """Bring the entries to every place that is named, then the root, then the names; `seal` signs it before it has any.
 
     Raises InputError for a name by a digest that isn't the result's, before anything is written;
     RegistryError, NotFound, IntegrityError, StoreError, Cancelled.
@@ -100,6 +107,10 @@ def publish(asked: Asked, merged: Merged, places: Places, sink: Sink, cancel: Ca
         with step(sink, f"[internal] pushing {names[0].short}") as shown:
             bringing = Bringing(target=target, places=places, shown=shown, cancel=cancel)
             bringing.all(merged, asked.sources)
+            if seal is not None:
+                with shown.part(f"signing {merged.descriptor.digest}"):
+                    target.put_manifest(merged.descriptor, merged.data, None)
+                    seal(target, merged.descriptor)
             for name in names:
                 with shown.part(f"pushing {merged.descriptor.digest} to {name}"):
                     target.tag(name.tag, merged.descriptor, merged.data)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from polyarch.digest import Digest, hex_of
 from polyarch.errors import InputError, IntegrityError, InvalidReference, NotFound, OutOfReach
 from polyarch.golang.json import compact
 from polyarch.images.known import KnownImage, KnownNames, missing_image
-from polyarch.images.place import Place
+from polyarch.images.place import Seal
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
 from polyarch.images.tally import Arrival, Pushed, Tally
@@ -35,7 +35,6 @@ from polyarch.store.store import Store
 
 __all__ = [
     "Along",
-    "Seal",
     "StoredImage",
     "image_parts",
     "keep_image",
@@ -52,10 +51,6 @@ __all__ = [
 _LATEST = "latest"
 _SHORT = 12
 """Digits of a digest, as lists show it."""
-
-
-Seal = Callable[[Place, Descriptor], None]
-"""Signs an image at a place."""
 
 
 @frozen

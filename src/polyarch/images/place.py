@@ -28,7 +28,7 @@ from polyarch.errors import IntegrityError
 from polyarch.oci.descriptor import DOCUMENT_LIMIT, Descriptor, check_document
 from polyarch.record import frozen
 
-__all__ = ["BlobReader", "OnBytes", "Place", "Source", "Target", "Unlinked", "read_blob"]
+__all__ = ["BlobReader", "OnBytes", "Place", "Seal", "Source", "Target", "Unlinked", "read_blob"]
 
 OnBytes = Callable[[int], None]
 """Told how many bytes of a blob there are so far."""
@@ -97,6 +97,10 @@ class Place(Source, Target, Protocol):
 
     def holds(self, blob: Descriptor) -> bool:
         """Return whether a blob is here, without reading it."""
+
+
+Seal = Callable[[Place, Descriptor], None]
+"""Signs an image at a place."""
 
 
 class Unlinked:

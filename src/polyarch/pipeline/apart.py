@@ -15,13 +15,13 @@ from polyarch.oci.base import IMAGE_SCHEME
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pipeline.bake import links_of, ordered
-from polyarch.pipeline.changed import is_pushed
 from polyarch.pipeline.choosing import Nodes, Part
 from polyarch.pipeline.linking import Links
 from polyarch.pipeline.nodes import Building
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import replace
 from polyarch.request.baked import BakeResult
+from polyarch.request.outputs import is_pushed
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 from polyarch.threads import side_by_side

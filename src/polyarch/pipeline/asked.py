@@ -10,7 +10,7 @@ from polyarch.engine.engine import Engine
 from polyarch.exporter.annotations import annotated
 from polyarch.exporter.forms import check_forms
 from polyarch.exporter.outputs import Engines, check_outputs
-from polyarch.images.local import Seal
+from polyarch.images.place import Seal
 from polyarch.pipeline.attesting import forms_of, with_arguments
 from polyarch.pipeline.changed import check_wish
 from polyarch.pipeline.offline import without_network

@@ -213,7 +213,7 @@ class _Build:
 def _ahead(engine: Engine, graph: Graph, outputs: Iterable[Output], options: LowerOptions) -> Ahead:
     """Return what compresses the layers of images while the build goes on."""
     images = [each for each in outputs if each.type in IMAGE_TYPES]
-    forms = [form_of(each, options.epoch, is_index=options.is_multi_platform) for each in images]
+    forms = [form_of(each, options.epoch) for each in images]
     wanted = vertices_of_layers(graph) if forms else frozenset[Digest]()
     return Ahead(engine.layers, (form.choice for form in forms), wanted)
 

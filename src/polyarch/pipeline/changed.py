@@ -10,7 +10,7 @@ import json
 
 from polyarch.digest import Digest
 from polyarch.errors import InputError, NotFound
-from polyarch.exporter.outputs import IMAGE_TYPES, is_true
+from polyarch.exporter.outputs import IMAGE_TYPES
 from polyarch.exporter.result import Export
 from polyarch.images.places import Places
 from polyarch.oci.descriptor import Descriptor
@@ -18,15 +18,11 @@ from polyarch.oci.index import parse_index
 from polyarch.oci.media import is_index
 from polyarch.oci.platform import NOWHERE
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.request.values import BuildRequest, Output, OutputType
+from polyarch.request.outputs import is_pushed
+from polyarch.request.values import BuildRequest
 from polyarch.store.store import Store
 
-__all__ = ["check_wish", "find_change", "is_pushed"]
-
-
-def is_pushed(output: Output) -> bool:
-    """Tell whether an output goes to a registry."""
-    return output.type == OutputType.REGISTRY or is_true(output, "push")
+__all__ = ["check_wish", "find_change"]
 
 
 def check_wish(request: BuildRequest) -> None:

@@ -23,7 +23,7 @@ from polyarch.images.create import Asked, Bringing, publish
 from polyarch.images.layout import Layout, blob_path
 from polyarch.images.merge import Merged
 from polyarch.images.names import RegistryName
-from polyarch.images.place import Target
+from polyarch.images.place import Seal, Target
 from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.oci.base import LAYOUT_SCHEME
@@ -44,7 +44,7 @@ __all__ = ["Joined"]
 
 @frozen
 class Joined:
-    """An image of parts that is to be brought somewhere, under its names."""
+    """An image of parts that is to be brought somewhere, under its names; `seal` signs what is pushed."""
 
     merged: Merged
     asked: Asked
@@ -52,12 +52,13 @@ class Joined:
     places: Places
     sink: Sink
     cancel: CancelToken
+    seal: Seal | None = None
 
     def push(self) -> None:
-        """Push it under its names. Raises RegistryError, NotFound, IntegrityError, Cancelled."""
+        """Push it under its names. Raises RegistryError, NotFound, IntegrityError, Cancelled, and what signers raise."""
         names = tuple(RegistryName(reference=name) for name in self.names)
         asked = replace(self.asked, names=names)
-        publish(asked, self.merged, self.places, self.sink, self.cancel)
+        publish(asked, self.merged, self.places, self.sink, self.cancel, self.seal)
 
     def write_directory(self, directory: Path) -> None:
         """Add it to a layout under its names. Raises as `push`, StoreError."""

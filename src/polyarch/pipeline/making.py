@@ -21,11 +21,11 @@ from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
-from polyarch.images.local import Seal
+from polyarch.images.place import Seal
 from polyarch.images.store_place import Fetcher
 from polyarch.pipeline.attesting import Attesting, Said
 from polyarch.pipeline.caching import Caching
-from polyarch.pipeline.changed import find_change, is_pushed
+from polyarch.pipeline.changed import find_change
 from polyarch.pipeline.listing import Found, Opening
 from polyarch.progress import (
     CancelToken,
@@ -36,6 +36,7 @@ from polyarch.progress import (
 )
 from polyarch.record import field, frozen, replace
 from polyarch.request.explanation import Outcome
+from polyarch.request.outputs import is_pushed
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.snapshot.stack import LayerStack
@@ -215,7 +216,7 @@ class Making:
 
     def _form(self, output: Output, results: Results) -> Form:
         # What can't be in an image that is no index was refused before.
-        return form_of(output, results.epoch, is_index=True)
+        return form_of(output, results.epoch)
 
     def _assembled(self, announced: Announced, results: Results) -> dict[Form, Assembled]:
         """Make images for each form that is wanted; layers that two have in common are made once."""

@@ -8,49 +8,42 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
-from polyarch.builders.values import LOCAL_ENDPOINT, SavedBuilder
+from polyarch.builders.values import DOCKER_DRIVER, LOCAL_ENDPOINT, SavedBuilder
 from polyarch.buildkit.build import ask_remotely, build_remotely
 from polyarch.buildkit.work import Steer
-from polyarch.digest import Digest
 from polyarch.drivers.inside import check_inside
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.errors import InputError
-from polyarch.exporter.outputs import IMAGE_TYPES
-from polyarch.images.create import Asked, make, publish
-from polyarch.images.names import Source, parse_name
-from polyarch.images.places import open_places
-from polyarch.oci.descriptor import Descriptor
-from polyarch.pipeline.changed import is_pushed
 from polyarch.pipeline.choosing import Nodes, Part, with_node_name
+from polyarch.pipeline.parts import (
+    Joining,
+    by_digest,
+    check_joinable,
+    check_sealable,
+    of_platforms,
+)
 from polyarch.pipeline.reading import open_reading
 from polyarch.pipeline.recorded import recorded_build
+from polyarch.pipeline.sealing import sealing
 from polyarch.pipeline.separating import Separating
 from polyarch.pipeline.taking import Taking
-from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import frozen, replace
 from polyarch.request.result import BuildResult
-from polyarch.request.values import BuildRequest, Output
+from polyarch.request.values import BuildRequest
 from polyarch.threads import side_by_side
 
 __all__ = [
     "Building",
     "ask_on_nodes",
     "build_on_nodes",
-    "by_digest",
-    "check_joinable",
-    "joined",
-    "of_platforms",
 ]
 
-_T = TypeVar("_T")
 _GATEWAY = "host-gateway"
 _GATEWAYS = (f"={_GATEWAY}", f":{_GATEWAY}")
 _GATEWAY_LABEL = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
@@ -149,12 +142,20 @@ class Building:
     steer: Callable[[Part], Steer | None] = _plainly
 
     def whole(self, parts: Sequence[Part], request: BuildRequest) -> BuildResult:
-        """Build all parts of a request, and join them."""
+        """Build all parts of a request, join them, and sign what that makes before it has a name."""
         driver = self.nodes.builder.driver
+        if request.signing and driver == DOCKER_DRIVER:
+            raise InputError(
+                "--sign isn't possible with the docker driver, which can't push what has no name yet",
+                hint="push it, then sign it: polyarch sign NAME",
+            )
+        seal = sealing(request, self.engine.environ, self.cancel)
+        joining = Joining(engine=self.engine, sink=self.sink, cancel=self.cancel, seal=seal)
+        request = replace(request, signing=())
         requests = {part.node.name: _with_gateway(request, part, driver) for part in parts}
         _tell_of_emulation(parts, self.sink)
         if len(parts) == 1:
-            return self.part(parts[0], requests[parts[0].node.name])
+            return self._alone(parts[0], requests[parts[0].node.name], joining)
         check_joinable(request.outputs)
         with tempfile.TemporaryDirectory(prefix="polyarch-") as scratch:
             separating = Separating(Path(scratch))
@@ -167,7 +168,14 @@ class Building:
             }
             found = self._side_by_side(parts, wanted)
             separating.join(request)
-        return joined(self.engine, request, found, self.sink, self.cancel)
+        return joining.joined(request, found)
+
+    def _alone(self, part: Part, request: BuildRequest, joining: Joining) -> BuildResult:
+        """Build what a single node builds; what is to be signed gets its names when it is."""
+        if joining.seal is None:
+            return self.part(part, request)
+        check_sealable(request.outputs)
+        return joining.named(request, self.part(part, by_digest(request)))
 
     def _side_by_side(
         self, parts: Sequence[Part], requests: Mapping[str, BuildRequest]
@@ -213,94 +221,3 @@ def _tell_of_emulation(parts: Sequence[Part], sink: Sink) -> None:
     with step(sink, "[internal] choosing nodes") as choosing:
         for name, platform in found:
             choosing.remark(f"{platform} is emulated on {name}: no node runs it natively")
-
-
-# --- joining ---
-
-
-def check_joinable(outputs: Sequence[Output]) -> None:
-    """Raise InputError for outputs of which parts can't be joined: files can, and one image that is pushed."""
-    images = [output for output in outputs if output.type in IMAGE_TYPES]
-    if len(images) > 1:
-        raise InputError(
-            "parts of several nodes can be joined for one image only",
-            hint='name all images in one: -o type=image,"name=A,B",push=true',
-        )
-    for output in images:
-        if not is_pushed(output):
-            raise InputError(
-                "images of several nodes can only be joined at a registry",
-                hint="push the image: --push, or build for one platform at a time",
-            )
-
-
-def by_digest(request: BuildRequest) -> BuildRequest:
-    """Return the request of a part, which is pushed without a name."""
-    outputs = tuple(
-        replace(
-            each,
-            attributes={
-                **each.attributes,
-                "name": ",".join(dict.fromkeys(_repositories(each))),
-                "push": "true",
-                "push-by-digest": "true",
-            },
-        )
-        if each.type in IMAGE_TYPES
-        else each
-        for each in request.outputs
-    )
-    return replace(request, outputs=outputs, tags=())
-
-
-def _repositories(output: Output) -> list[str]:
-    names = filter(None, output.attributes.get("name", "").split(","))
-    return [str(parse_name(each).short) for each in names]
-
-
-def joined(
-    engine: Engine,
-    request: BuildRequest,
-    results: Sequence[BuildResult],
-    sink: Sink,
-    cancel: CancelToken,
-) -> BuildResult:
-    """Give the parts one index under all names, if they are images. Raises RegistryError."""
-    pushed = [each for each in request.outputs if each.type in IMAGE_TYPES]
-    names = [name for output in pushed for name in output.attributes.get("name", "").split(",")]
-    digests: list[Digest] = [result.digest for result in results] if pushed else []
-    descriptor: Descriptor | None = None
-    with open_places(engine.environ, cancel) as places:
-        for name in map(parse_name, dict.fromkeys(filter(None, names))):
-            sources = tuple(Source(name=name.with_digest(digest)) for digest in digests)
-            asked = Asked(sources=sources, names=(name,))
-            made = make(asked, places)
-            publish(asked, made, places, sink, cancel)
-            descriptor = made.descriptor
-    return replace(
-        results[0],
-        descriptor=descriptor,
-        config_digest=None,
-        names=tuple(dict.fromkeys(names)),
-        manifests=_together(result.manifests for result in results),
-        sizes=_together(result.sizes for result in results),
-        emulators=_together(result.emulators for result in results),
-        provenance=_together(result.provenance for result in results),
-        explanations=tuple(chain.from_iterable(result.explanations for result in results)),
-        emulated=tuple(chain.from_iterable(result.emulated for result in results)),
-        ref=request.ref,
-        ran=sum(result.ran for result in results),
-        cached=sum(result.cached for result in results),
-    )
-
-
-def _together(parts: Iterable[Mapping[str, _T]]) -> dict[str, _T]:
-    return {name: value for part in parts for name, value in part.items()}
-
-
-def of_platforms(result: BuildResult, platforms: Sequence[Platform]) -> BuildResult:
-    """Return a part's result as part of a larger one: what a single platform has without a name gets that of the platform."""
-    if len(platforms) != 1:
-        return result
-    provenance = {name or str(platforms[0]): text for name, text in result.provenance.items()}
-    return replace(result, provenance=provenance)

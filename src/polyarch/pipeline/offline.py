@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from polyarch.errors import InputError
 from polyarch.http.offline import is_offline
-from polyarch.pipeline.changed import is_pushed
 from polyarch.progress import Sink, step
 from polyarch.record import replace
 from polyarch.request.caches import CacheKind
+from polyarch.request.outputs import is_pushed
 from polyarch.request.values import BuildRequest, CacheEntry
 
 __all__ = ["without_network"]

@@ -13,7 +13,14 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.record import replace
 from polyarch.request.values import Output, OutputType
 
-__all__ = ["check_mirrors", "check_places", "default_outputs", "is_mirror", "merge_outputs"]
+__all__ = [
+    "check_mirrors",
+    "check_places",
+    "default_outputs",
+    "is_mirror",
+    "is_pushed",
+    "merge_outputs",
+]
 
 _NAMED = frozenset({OutputType.IMAGE, OutputType.REGISTRY, OutputType.OCI, OutputType.DOCKER})
 
@@ -76,6 +83,13 @@ def _named(output: Output, tags: tuple[str, ...]) -> Output:
     if find_bool(output.attributes.get("push-by-digest", "false")) is False:
         tags = tuple(dict.fromkeys(parse_reference(tag).canonical for tag in tags))
     return replace(output, attributes={**output.attributes, "name": ",".join(tags)})
+
+
+def is_pushed(output: Output) -> bool:
+    """Tell whether an output is an image that goes to a registry."""
+    text = output.attributes.get("push", "false")
+    is_wanted = not text or find_bool(text) is True
+    return output.type == OutputType.REGISTRY or (output.type == OutputType.IMAGE and is_wanted)
 
 
 def _is_pushed(output: Output) -> bool:

@@ -10,6 +10,7 @@ Source: sigstore's client specification.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,10 +85,29 @@ class KeylessSigner:
         if text:
             token = IdentityToken(text)
         elif self._may_ask:
-            token = Issuer(config.signing_config.get_oidc_url()).identity_token()
+            token = _LOGINS.token(config.signing_config.get_oidc_url())
         else:
             raise _nobody()
         return Certified(token, SigningContext.from_trust_config(config))
+
+
+class _Logins:
+    """Who logged in once, for all that one command signs."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, IdentityToken] = {}
+        self._lock = threading.Lock()
+
+    def token(self, issuer: str) -> IdentityToken:
+        """Return a token of an issuer, for which somebody has to log in unless there is one that still holds."""
+        with self._lock:
+            found = self._tokens.get(issuer)
+            if found is None or not found.in_validity_period():
+                found = self._tokens[issuer] = Issuer(issuer).identity_token()
+            return found
+
+
+_LOGINS = _Logins()
 
 
 def open_keyless(config: str, environ: Mapping[str, str], *, may_ask: bool) -> KeylessSigner:

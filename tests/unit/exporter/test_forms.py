@@ -25,10 +25,10 @@ def output(**attributes: str) -> Output:
 
 
 def test_outputs_that_want_the_same_share_a_form() -> None:
-    plain = form_of(output(name="a"), 5, is_index=True)
+    plain = form_of(output(name="a"), 5)
 
-    assert plain == form_of(output(name="b", compression="gzip"), 5, is_index=True)
-    assert plain != form_of(output(compression="zstd"), 5, is_index=True)
+    assert plain == form_of(output(name="b", compression="gzip"), 5)
+    assert plain != form_of(output(compression="zstd"), 5)
     assert plain.epoch == 5
 
 
@@ -37,7 +37,7 @@ def test_what_a_form_says() -> None:
         compression="estargz", compression_level="3", force_compression="", rewrite_timestamp="true"
     )
 
-    form = form_of(asked, 7, is_index=False)
+    form = form_of(asked, 7)
 
     assert (form.choice.kind, form.choice.level) == (Compression.ESTARGZ, 3)
     assert (form.choice.is_forced, form.choice.latest) == (True, 7)
@@ -51,7 +51,7 @@ def test_what_a_form_says() -> None:
 def test_media_types_of_older_versions(version: str, says: str | None, is_oci: bool) -> None:
     more = {} if says is None else {"oci_mediatypes": says}
 
-    form = form_of(output(compatibility_version=version, **more), None, is_index=False)
+    form = form_of(output(compatibility_version=version, **more), None)
 
     assert form.types.is_oci is is_oci
 
@@ -84,9 +84,7 @@ def test_media_types_of_older_versions(version: str, says: str | None, is_oci: b
 )
 def test_what_no_image_can_be(attributes: dict[str, str], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_forms(
-            [Output(type="image", attributes=attributes)], Forms(platforms=1, is_index=True)
-        )
+        check_forms([Output(type="image", attributes=attributes)], Forms(platforms=1))
 
     assert str(caught.value) == message
 

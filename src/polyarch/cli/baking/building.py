@@ -31,6 +31,7 @@ from polyarch.cli.building.settings import (
     jobs_of,
     with_settings,
 )
+from polyarch.cli.building.signing import signing_flag
 from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.base import Caption, Display
 from polyarch.cli.display.display import open_display
@@ -38,10 +39,13 @@ from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.engine import enter, open_engine
 from polyarch.cli.frame.flags import Options
 from polyarch.cluster.needs import require_dask
+from polyarch.errors import InputError
 from polyarch.progress import ignore_events
 from polyarch.record import frozen, replace
 from polyarch.request.baked import BakeResult
+from polyarch.request.outputs import is_pushed
 from polyarch.request.ref import local_state, new_ref
+from polyarch.request.signing import Signing
 from polyarch.request.values import BuildRequest, OutputType
 
 __all__ = ["build_plan"]
@@ -57,6 +61,7 @@ class _Building:
     node: BuilderNode
     options: Options
     loading: Loading
+    signing: tuple[Signing, ...]
 
 
 def build_plan(plan: Plan, options: Options, context: Context, loading: Loading) -> int:
@@ -83,6 +88,7 @@ def build_plan(plan: Plan, options: Options, context: Context, loading: Loading)
         from polyarch.cli.baking.shards import sharded  # noqa: PLC0415 seldom
 
         plan = sharded(plan, options.values("shard"), options.text("output"))
+    signing = signing_flag(options, context)
     node = builder.nodes[0]
     context = enter(replace(context, environ=with_settings(node, context.environ)))
     building = _Building(
@@ -92,6 +98,7 @@ def build_plan(plan: Plan, options: Options, context: Context, loading: Loading)
         node=node,
         options=options,
         loading=loading,
+        signing=signing,
     )
     if any(call_flag(each.call or "build") for each in plan.targets.values()):
         loading.show()
@@ -136,6 +143,11 @@ def _write_metadata(path: str, baked: BakeResult, building: _Building) -> None:
 def _solve(plan: Plan, building: _Building, builders: SavedBuilders) -> BakeResult:
     collecting = settings_for(building.node, building.context)
     requests = {name: _request(plan.targets[name], building) for name in sorted(plan.targets)}
+    if building.signing and not any(each.signing for each in requests.values()):
+        raise InputError(
+            "--sign signs what is pushed, and nothing of this bake is",
+            hint="push it with --push, or sign later: polyarch sign NAME",
+        )
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine(building.context))
         engine.background.use(collecting)
@@ -180,6 +192,7 @@ def _request(target: Target, building: _Building) -> BuildRequest:
     request = request_of(target, building.context, is_part=is_part)
     return replace(
         request,
+        signing=building.signing if any(map(is_pushed, request.outputs)) else (),
         ref=new_ref(building.builder.name, node.name),
         jobs=jobs_of(node, environ),
         result_provenance=result_provenance(building.options, environ),

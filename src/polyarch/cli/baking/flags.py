@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from polyarch.bakefile.addresses import is_remote
 from polyarch.bakefile.entries import attest_shorthand
 from polyarch.bakefile.policies import parse_policy
+from polyarch.cli.building.signing import SIGN_FLAG
 from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.command import Context
@@ -75,6 +76,7 @@ BAKE_FLAGS = (
     Flag(name="push", kind=Kind.SWITCH, help='Shorthand for "--set=*.output=type=registry"'),
     Flag(name="sbom", help='Shorthand for "--set=*.attest=type=sbom"'),
     Flag(name="set", kind=Kind.LIST, help='Override target value ("targetpattern.key=value")'),
+    SIGN_FLAG,
     Flag(
         name="shard",
         kind=Kind.LIST,

@@ -9,6 +9,7 @@ from pathlib import Path
 from polyarch.bakefile.config import Plan
 from polyarch.bakefile.entries import Export
 from polyarch.bakefile.target import Target
+from polyarch.cli.building.signing import signing_flag
 from polyarch.cli.building.values import annotation_flag
 from polyarch.cli.display.base import Display
 from polyarch.cli.frame.command import Context
@@ -20,9 +21,11 @@ from polyarch.errors import InputError
 from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool
 from polyarch.images.join import join, open_parts
+from polyarch.images.place import Seal
 from polyarch.images.places import Places, open_places
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pipeline.joining import Joined
+from polyarch.pipeline.sealing import opened_seal
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.request.values import OutputType
@@ -31,7 +34,14 @@ __all__ = ["join_plan"]
 
 
 def join_plan(plan: Plan, options: Options, context: Context, display: Display) -> int:
-    """Join what was asked for; return the exit status. Raises InputError, RegistryError, NotFound."""
+    """Join what was asked for; return the exit status. Raises InputError, RegistryError, NotFound, and what signers raise."""
+    signing = signing_flag(options, context)
+    wholes = [each for each in plan.targets.values() if not each.linked]
+    if signing and not any(_is_pushed(output) for each in wholes for output in each.output or ()):
+        raise InputError(
+            "--sign signs what is pushed, and nothing of this bake is",
+            hint="push it with --push, or sign later: polyarch sign NAME",
+        )
     shards = options.values("join")
     told: dict[str, object] = {}
     with (
@@ -39,7 +49,10 @@ def join_plan(plan: Plan, options: Options, context: Context, display: Display) 
         open_places(context.environ, cancel) as places,
         display,
     ):
-        joining = _Joining(context=context, display=display, places=places, cancel=cancel)
+        seal = opened_seal(signing, context.environ, cancel)
+        joining = _Joining(
+            context=context, display=display, places=places, cancel=cancel, seal=seal
+        )
         for name, target in sorted(plan.targets.items()):
             if not target.linked:
                 told[name] = joining.join(name, target, shards)
@@ -56,6 +69,7 @@ class _Joining:
     display: Display
     places: Places
     cancel: CancelToken
+    seal: Seal | None
 
     def join(self, name: str, target: Target, shards: Sequence[str]) -> dict[str, object]:
         """Join a target, bring it where it is to be, and return what its metadata say."""
@@ -76,6 +90,7 @@ class _Joining:
                 places=self.places,
                 sink=self.display,
                 cancel=self.cancel,
+                seal=self.seal,
             )
             self._bring(joined, target)
         return {

@@ -147,7 +147,6 @@ def _solve(
     flags = {
         "--verify-reproducible": verifies,
         "--if-changed": bool(asked.request.if_changed),
-        "--sign": bool(asked.request.signing),
     }
     for flag in filter(flags.get, flags if is_elsewhere else ()):
         raise InputError(

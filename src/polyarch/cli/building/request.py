@@ -11,6 +11,7 @@ from polyarch.cli.building.limits import resource_flag, size_flag, ulimit_flag
 from polyarch.cli.building.proxies import proxy_args
 from polyarch.cli.building.runner import with_runner
 from polyarch.cli.building.shard import MULTI_PLATFORM, shard_outputs, untagged
+from polyarch.cli.building.signing import signing_flag
 from polyarch.cli.building.table import resource_values
 from polyarch.cli.building.values import (
     Call,
@@ -41,7 +42,6 @@ from polyarch.request.attestation import DEFAULT_PROVENANCE, PROVENANCE, Attesta
 from polyarch.request.make import make_request
 from polyarch.request.outputs import check_mirrors
 from polyarch.request.secretfile import check_secret_file
-from polyarch.request.signing import Signing, parse_signing
 from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, Secret, is_address
 from polyarch.request.vcs import with_git
 from polyarch.text.giturl import parse_git_reference
@@ -113,13 +113,6 @@ def read_request(options: Options, flags: BuildFlags, context: Context) -> Asked
     )
 
 
-def _signing(options: Options, context: Context) -> tuple[Signing, ...]:
-    """Return who signs; an identity may log in if somebody is there."""
-    is_there = context.stdin.isatty() and context.stderr.isatty()
-    found = map(parse_signing, options.values("sign"))
-    return tuple(replace(each, may_ask=is_there and not each.key) for each in found)
-
-
 def _call(options: Options) -> Call | None:
     if options.is_set("check"):
         return call_flag("check")
@@ -167,7 +160,7 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         options.arguments[0],
         dockerfile=options.text("file"),
         if_changed=options.text("if-changed"),
-        signing=_signing(options, context),
+        signing=signing_flag(options, context),
         platforms=_platforms(options, context.environ),
         tags=_tags(options),
         target=options.text("target"),

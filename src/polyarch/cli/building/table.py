@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polyarch.cli.building.signing import SIGN_FLAG
 from polyarch.cli.display.flag import PROGRESS
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.network import AUTHORITIES, OFFLINE, PROXY_NETWORK
@@ -142,11 +143,7 @@ BUILD_FLAGS = (
         completes="platforms",
     ),
     Flag(name="shm-size", kind=Kind.SIZE, help='Shared memory size for build containers ("64m")'),
-    Flag(
-        name="sign",
-        kind=Kind.LIST,
-        help='Sign what is pushed, by a key or an identity ("key=cosign.key", "keyless")',
-    ),
+    SIGN_FLAG,
     Flag(name="ssh", kind=Kind.LIST, help='SSH agent socket to expose ("default|<id>[=<socket>]")'),
     Flag(name="tag", short="t", kind=Kind.LIST, help='Image identifier ("[registry/]repository[:tag]")'),
     Flag(name="target", help="Set the target build stage to build"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from polyarch.cli.building.signing import SIGN_FLAG, signing_flag
 from polyarch.cli.building.values import annotation_flag, output_flag
 from polyarch.cli.display.base import Caption
 from polyarch.cli.display.display import open_display
@@ -22,6 +23,7 @@ from polyarch.images.places import open_places
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pipeline.joining import Joined
+from polyarch.pipeline.sealing import opened_seal
 from polyarch.request.values import Output, OutputType
 
 __all__ = ["JOIN"]
@@ -75,6 +77,12 @@ def _join(options: Options, context: Context) -> int:
     context = with_authorities(options, context)
     names = _names(options)
     outputs = _outputs(options)
+    signing = signing_flag(options, context)
+    if signing and not options.is_set("push"):
+        raise InputError(
+            "--sign signs what is pushed, and nothing is",
+            hint="push it with --push, or sign later: polyarch sign NAME",
+        )
     if not (names or outputs):
         raise InputError(
             "there is nowhere to put the image",
@@ -92,9 +100,16 @@ def _join(options: Options, context: Context) -> int:
             debug=context.debug,
         ) as display,
     ):
+        seal = opened_seal(signing, context.environ, cancel)
         merged, asked = join(parts, annotation_flag(options.values("annotation")), places)
         joined = Joined(
-            merged=merged, asked=asked, names=names, places=places, sink=display, cancel=cancel
+            merged=merged,
+            asked=asked,
+            names=names,
+            places=places,
+            sink=display,
+            cancel=cancel,
+            seal=seal,
         )
         _bring(joined, options, context)
     digest = merged.descriptor.digest
@@ -128,6 +143,7 @@ JOIN = Command(
         PROGRESS,
         Flag(name="push", kind=Kind.SWITCH, help="Push the image under its names"),
         Flag(name="quiet", short="q", kind=Kind.SWITCH, help="Only print the digest"),
+        SIGN_FLAG,
         Flag(name="tag", short="t", kind=Kind.LIST, help="Image identifier"),
     ),
 )
