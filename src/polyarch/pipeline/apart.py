@@ -164,6 +164,7 @@ def bake_on_nodes(
             return image_context(reference, done[base].digest)
 
         request = linked(requests[name], image)
-        return build_on_nodes(engine, builder, request, sink=own, cancel=token)
+        # The key is docker buildx's, so that caches are found.
+        return build_on_nodes(engine, builder, request, sink=own, cancel=token, key=".")
 
     return bake_apart(names, requests, build, sink=sink, cancel=cancel, keeps_going=keeps_going)

@@ -6,6 +6,7 @@ joins them is made last, so that no name moves before all of it is there.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -27,7 +28,7 @@ from polyarch.images.names import Source, parse_name
 from polyarch.images.places import open_places
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import CancelToken, Event, Sink, StepEvent, step
+from polyarch.progress import CancelToken, Event, Sink, StepEvent, cancellable, step
 from polyarch.record import field, frozen, replace
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
@@ -72,18 +73,20 @@ def build_on_nodes(
     sink: Sink,
     cancel: CancelToken,
     explain: Explain | None = None,
+    key: str | None = None,
 ) -> BuildResult:
-    """Carry out a request on a builder's nodes.
+    """Carry out a request on a builder's nodes; of a node of several daemons, by the one for `key`, else for the context.
 
     Raises MachineError where no node has a platform, InputError for outputs that can't be joined, and what builds raise.
     """
     _check_hosts(request.add_hosts)
+    key = os.path.abspath(request.context if key is None else key)
     drivers = {
-        node.name: driver_of(builder, node, engine.environ)
+        node.name: driver_of(builder, node, engine.environ, key=key)
         for node in builder.nodes
         if node.endpoint != LOCAL_ENDPOINT
     }
-    states = _look_at_all(_wanted(builder, request.platforms), drivers, sink)
+    states = _look_at_all(_wanted(builder, request.platforms), drivers, sink, cancel)
     parts = assign(builder, states, request.platforms or (_first_platform(builder, states),))
     _tell_of_emulation(parts, sink)
     building = _Building(engine=engine, drivers=drivers, sink=sink, cancel=cancel, explain=explain)
@@ -143,7 +146,7 @@ def _wanted(builder: SavedBuilder, platforms: Sequence[Platform]) -> SavedBuilde
 
 
 def _look_at_all(
-    builder: SavedBuilder, drivers: Mapping[str, NodeDriver], sink: Sink
+    builder: SavedBuilder, drivers: Mapping[str, NodeDriver], sink: Sink, cancel: CancelToken
 ) -> dict[str, RemoteState]:
     """Start the nodes that don't run, and ask all what they are. Raises MachineError if none answers."""
     nodes = [node for node in builder.nodes if node.endpoint != LOCAL_ENDPOINT]
@@ -152,8 +155,10 @@ def _look_at_all(
     def look(node: BuilderNode) -> None:
         driver = drivers[node.name]
         try:
-            if driver.status() is not Status.RUNNING:
-                driver.boot(with_node_name(sink, node.name) if len(nodes) > 1 else sink)
+            # What is started may take minutes.
+            with cancellable(cancel):
+                if driver.status() is not Status.RUNNING:
+                    driver.boot(with_node_name(sink, node.name) if len(nodes) > 1 else sink)
         except Cancelled:
             raise
         except PolyarchError as error:
