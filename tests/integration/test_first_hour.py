@@ -19,7 +19,7 @@ FILES_ONLY = "FROM scratch\nCOPY Dockerfile /\n"
     ("driver", "reason"),
     [
         ("docker-container", "and was chosen with docker buildx"),
-        ("kubernetes", "which polyarch can't use yet"),
+        ("cloud", "which polyarch can't use yet"),
     ],
 )
 def test_a_current_builder_of_another_driver(root: Person, driver: str, reason: str) -> None:
@@ -41,9 +41,7 @@ def test_a_builder_of_another_driver_by_name(root: Person) -> None:
     for words in (("build", "."), ("du",), ("prune", "-f"), ("inspect", "--bootstrap")):
         refused = root.run(*words, "--builder=theirs")
         assert refused.status == 1
-        assert (
-            'builder "theirs" has the driver kubernetes, which polyarch can\'t use' in refused.err
-        )
+        assert 'builder "theirs" has the driver cloud, which polyarch can\'t use' in refused.err
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_a_client_that_is_killed_takes_its_build_along(
     for line in building.stderr:
         if b" begun" in line and b"RUN" not in line:
             break
-    steps = [pid for pid in below(server.process.pid) if _runs(pid, "sleep 600")]
+    steps = [pid for pid in below(server.process.pid) if runs(pid, "sleep 600")]
 
     with watching(steps) as watched:
         os.killpg(building.pid, signal.SIGKILL)
@@ -186,7 +186,7 @@ def test_one_client_over_a_pipe(user_with_many_ids: User, tmp_path: Path) -> Non
     assert "linux/amd64" in map(str, state.platforms)
 
 
-def _runs(pid: int, words: str) -> bool:
+def runs(pid: int, words: str) -> bool:
     try:
         return words in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:

@@ -22,6 +22,7 @@ __all__ = [
     "DEFAULT_NAME",
     "DOCKER_DRIVER",
     "ELSEWHERE",
+    "KUBERNETES_DRIVER",
     "LOCAL_DRIVER",
     "LOCAL_ENDPOINT",
     "REMOTE_DRIVER",
@@ -45,12 +46,15 @@ REMOTE_DRIVER = "remote"
 """The driver of builders whose nodes are BuildKit daemons, or this machine."""
 CONTAINER_DRIVER = "docker-container"
 """The driver of builders whose daemons are containers of Docker's engine."""
+KUBERNETES_DRIVER = "kubernetes"
+"""The driver of builders whose daemons are pods of a Kubernetes cluster."""
 DOCKER_DRIVER = "docker"
 """The driver of builders that are the BuildKit inside of Docker's engine: each context of docker is one."""
-DAEMONS = frozenset({REMOTE_DRIVER, CONTAINER_DRIVER, DOCKER_DRIVER})
+DAEMONS = frozenset({REMOTE_DRIVER, CONTAINER_DRIVER, KUBERNETES_DRIVER, DOCKER_DRIVER})
 """The drivers of builders whose nodes are BuildKit daemons."""
 ELSEWHERE = DAEMONS | {DASK_DRIVER}
 """The drivers of builders that let other machines do the work."""
+_OF_BUILDX = frozenset({REMOTE_DRIVER, CONTAINER_DRIVER, KUBERNETES_DRIVER})
 _NAME = pattern(r"[a-zA-Z][a-zA-Z0-9.\-_]*\Z")
 
 
@@ -82,9 +86,8 @@ class SavedBuilder:
 
     @property
     def is_known_to_buildx(self) -> bool:
-        """Whether docker buildx can use it as well: it has the driver, and this machine is none of the nodes."""
-        is_elsewhere = all(node.endpoint != LOCAL_ENDPOINT for node in self.nodes)
-        return self.driver in {REMOTE_DRIVER, CONTAINER_DRIVER} and is_elsewhere
+        """Whether docker buildx can use it as well: it has the driver, and none of the nodes is what only polyarch has."""
+        return self.driver in _OF_BUILDX and not any(map(_is_our_own, self.nodes))
 
     @property
     def is_local(self) -> bool:
@@ -127,6 +130,12 @@ class NodeChange:
     files: Mapping[str, str] | None = None
     append: bool = False
     usual: str = LOCAL_ENDPOINT
+
+
+def _is_our_own(node: BuilderNode) -> bool:
+    """Tell whether docker buildx would take a node for something else: this machine, and a context of a kubeconfig."""
+    # `polyarch.builders.clusters` writes it first, and is for those who have such a node.
+    return node.endpoint == LOCAL_ENDPOINT or "?context=" in node.endpoint
 
 
 def default_builder() -> SavedBuilder:

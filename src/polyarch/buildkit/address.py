@@ -20,12 +20,14 @@ import socket
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from polyarch.buildkit.lastwords import LastWords
 from polyarch.errors import InputError
 from polyarch.record import field, frozen
 
-__all__ = ["Target", "parse_target"]
+__all__ = ["DIAL", "Target", "parse_target"]
 
-_DIAL = ("buildctl", "dial-stdio")
+DIAL = ("buildctl", "dial-stdio")
+"""The program beside a daemon that passes bytes on to it."""
 _CONTAINERS = ("docker-container", "podman-container", "nerdctl-container")
 """Schemes of daemons in containers: the engine's program comes first."""
 _KINDS = ", ".join(
@@ -38,7 +40,7 @@ class Target:
     """Where a daemon is. One of the four: a socket's path, a host and its port, a program, what is dialed.
 
     `engine` is the address of a Docker engine that has to be asked for its BuildKit: who knows engines dials it. `dial`
-    returns a connected socket, or raises MachineError.
+    returns a connected socket, or raises MachineError; `words` say what is behind it why it hung up, where anything does.
     """
 
     path: str = ""
@@ -47,6 +49,7 @@ class Target:
     program: tuple[str, ...] = ()
     engine: str = ""
     dial: Callable[[], socket.socket] | None = field(default=None, compare=False, repr=False)
+    words: LastWords | None = field(default=None, compare=False, repr=False)
     tls: Mapping[str, str] = field(default_factory=dict)
     """`cacert`, `cert`, `key` and `servername`, as the driver's options have them."""
 
@@ -86,16 +89,14 @@ def _program(kind: str, address: str) -> tuple[str, ...]:
         # What engines call the place where the container is.
         option = "namespace" if engine == "nerdctl" else "context"
         place = (f"--{option}", query[option]) if query.get(option) else ()
-        return (engine, *place, "exec", "-i", url.netloc, *_DIAL)
+        return (engine, *place, "exec", "-i", url.netloc, *DIAL)
     if kind == "kube-pod":
         words = [f"--{key}={query[key]}" for key in ("context", "namespace") if query.get(key)]
         container = [f"--container={query['container']}"] if query.get("container") else []
-        return ("kubectl", *words, "exec", "-i", *container, url.netloc, "--", *_DIAL)
+        return ("kubectl", *words, "exec", "-i", *container, url.netloc, "--", *DIAL)
     if kind == "ssh":
         port = ("-p", str(url.port)) if url.port else ()
         user = ("-l", url.username) if url.username else ()
-        dial = (
-            (*_DIAL[:1], "--addr", f"unix://{url.path}", _DIAL[1]) if url.path.strip("/") else _DIAL
-        )
+        dial = (*DIAL[:1], "--addr", f"unix://{url.path}", DIAL[1]) if url.path.strip("/") else DIAL
         return ("ssh", *port, *user, "--", name, shlex.join(dial))
     raise InputError(f"unsupported endpoint {address!r}", hint=f"there are {_KINDS}")

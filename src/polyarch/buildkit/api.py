@@ -12,6 +12,7 @@ from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
+from polyarch.buildkit.connection import Said
 from polyarch.buildkit.messages import (
     SolveOptions,
     WorkerInfo,
@@ -43,11 +44,18 @@ def told_trouble(where: str) -> Iterator[None]:
     except GRPCError as error:
         raise _error_of(error, where) from error
     except (OSError, StreamTerminatedError, ProtocolError) as error:
+        trouble = _said(error) or f"can't be reached: {_cause(error)}"
         raise RemoteError(
-            f"the builder at {where} can't be reached: {_cause(error)}",
+            f"the builder at {where} {trouble}",
             hint="look whether BuildKit runs there: polyarch inspect, or buildctl --addr ... debug info",
             temporary=True,
         ) from error
+
+
+def _said(error: Exception) -> str:
+    """Return that a daemon hung up, and what a program between it and us said of that; "" if there was none."""
+    said = error.args[0] if error.args else ""
+    return f"hung up: {said}" if said and isinstance(said, Said) else ""
 
 
 def _cause(error: Exception) -> str:

@@ -11,14 +11,20 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from grpclib.client import Channel
+from grpclib.client import Channel, Handler
 from grpclib.config import Configuration
 from grpclib.encoding.base import CodecBase
+from grpclib.exceptions import StreamTerminatedError
+from grpclib.protocol import H2Protocol
 
 from polyarch.buildkit.address import Target
+from polyarch.buildkit.lastwords import LastWords, spoken
 from polyarch.errors import MachineError
 
-__all__ = ["BytesCodec", "connect"]
+__all__ = ["BytesCodec", "Said", "connect"]
+
+_KEPT = 4 << 10
+"""Bytes of what a program has printed that are looked at."""
 
 
 class BytesCodec(CodecBase):
@@ -44,15 +50,15 @@ def connect(target: Target) -> Channel:
     Raises MachineError for certificates that can't be read.
     """
     if target.dial is not None:
-        return _DialedChannel(target.dial)
+        return _DialedChannel(target.dial, target.words or LastWords())
     if target.path:
-        return Channel(path=target.path, codec=BytesCodec())
+        return _Channel(path=target.path, codec=BytesCodec())
     if target.program:
         return _ProgramChannel(target.program)
     name = target.tls.get("servername")
     config = Configuration(ssl_target_name_override=name) if name else None
     tls = _tls(target.tls)
-    return Channel(target.host, target.port, ssl=tls, codec=BytesCodec(), config=config)
+    return _Channel(target.host, target.port, ssl=tls, codec=BytesCodec(), config=config)
 
 
 def _tls(options: Mapping[str, str]) -> ssl.SSLContext | None:
@@ -77,11 +83,77 @@ def _tls(options: Mapping[str, str]) -> ssl.SSLContext | None:
     return context
 
 
-class _DialedChannel(Channel):
+class _Channel(Channel):
+    """A channel that notices if a connection has ended before the first call: gRPC's library stumbles over that."""
+
+    async def __connect__(self) -> H2Protocol:
+        protocol = await super().__connect__()
+        if getattr(protocol.handler, "connection_lost", False):
+            raise StreamTerminatedError(self._ending())
+        return protocol
+
+    def _ending(self) -> str:
+        """Return why a connection has ended."""
+        return "Connection lost"
+
+
+class Said(str):
+    """What a program said when a connection ended: as gRPC's library hands errors on as texts, one that is told from its own."""
+
+    __slots__ = ()
+
+
+class _Protocol(H2Protocol):
+    """HTTP/2 through a program; where that ends, the calls that wait for answers fail with its last words."""
+
+    words: LastWords
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        del exc
+        self.processor.close(reason=Said(self.words))
+
+
+class _Printed(LastWords):
+    """What a program of this machine has printed on standard error: nobody has to read it while it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.descriptor = os.memfd_create("stderr")
+
+    def __str__(self) -> str:
+        if self.descriptor < 0:
+            return ""
+        start = max(0, os.fstat(self.descriptor).st_size - _KEPT)
+        return spoken(os.pread(self.descriptor, _KEPT, start))
+
+    def close(self) -> None:
+        """Forget it."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class _ThroughProgram(_Channel):
+    """A channel through what may say why it ended."""
+
+    def __init__(self, words: LastWords) -> None:
+        super().__init__(path="/", codec=BytesCodec())
+        self._words = words
+
+    def _ending(self) -> str:
+        return Said(self._words)
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = _Protocol(Handler(), self._config, self._h2_config)
+        protocol.words = self._words
+        return protocol
+
+
+class _DialedChannel(_ThroughProgram):
     """A channel through a socket that somebody else connects."""
 
-    def __init__(self, dial: Callable[[], socket.socket]) -> None:
-        super().__init__(path="/", codec=BytesCodec())
+    def __init__(self, dial: Callable[[], socket.socket], words: LastWords) -> None:
+        super().__init__(words)
         self._dial = dial
 
     async def _create_connection(self) -> Any:
@@ -91,11 +163,13 @@ class _DialedChannel(Channel):
         return protocol
 
 
-class _ProgramChannel(Channel):
+class _ProgramChannel(_ThroughProgram):
     """A channel through the standard input and output of a program, which ends with it."""
 
     def __init__(self, program: tuple[str, ...]) -> None:
-        super().__init__(path="/", codec=BytesCodec())
+        printed = _Printed()
+        super().__init__(printed)
+        self._printed = printed
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -113,7 +187,7 @@ class _ProgramChannel(Channel):
                 list(self._program),
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
-                stderr=subprocess.DEVNULL,
+                stderr=self._printed.descriptor,
             )
         except OSError as error:
             ours.close()
@@ -129,3 +203,4 @@ class _ProgramChannel(Channel):
             with suppress(OSError):
                 self._process.terminate()
             self._process.wait()
+        self._printed.close()

@@ -28,13 +28,15 @@ __all__ = ["Asked", "Remote", "Steer", "Work"]
 class Remote:
     """A daemon: its address as users write it, and what that means.
 
-    `is_engine` says that it is a part of Docker's engine, which keeps images itself.
+    `is_engine` says that it is a part of Docker's engine, which keeps images itself; `is_spread`, that each connection may lead to
+    another one of several.
     """
 
     address: str
     target: Target
     environ: Mapping[str, str]
     is_engine: bool = False
+    is_spread: bool = False
 
 
 @frozen

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 
-from polyarch.builders.values import CONTAINER_DRIVER, DOCKER_DRIVER, BuilderNode, SavedBuilder
+from polyarch.builders.values import (
+    CONTAINER_DRIVER,
+    DOCKER_DRIVER,
+    KUBERNETES_DRIVER,
+    BuilderNode,
+    SavedBuilder,
+)
 from polyarch.buildkit.address import Target, parse_target
 from polyarch.buildkit.build import Remote
 from polyarch.drivers.container import container_node
 from polyarch.drivers.driver import NodeDriver, Status
+from polyarch.drivers.kubernetes.needs import require_kubernetes
 from polyarch.engine.containers import Containers
 from polyarch.engine.docker import address_at
 from polyarch.errors import InputError
+from polyarch.late import is_there
 from polyarch.progress import Sink
 from polyarch.record import frozen, replace
 
@@ -42,8 +51,19 @@ class _Found:
         """Leave it running."""
 
 
-def driver_of(builder: SavedBuilder, node: BuilderNode, environ: Mapping[str, str]) -> NodeDriver:
-    """Return what runs the daemon of a node, which isn't this machine. Raises InputError, NotFound."""
+def driver_of(
+    builder: SavedBuilder, node: BuilderNode, environ: Mapping[str, str], *, key: str = ""
+) -> NodeDriver:
+    """Return what runs the daemon of a node, which isn't this machine. Raises InputError, NotFound, MachineError.
+
+    `key` is the path of the build context: where a node is several daemons, builds with one key are done by one of them.
+    """
+    if builder.driver == KUBERNETES_DRIVER:
+        require_kubernetes()
+        # The client library takes most of a second.
+        from polyarch.drivers.kubernetes.driver import cluster_node  # noqa: PLC0415
+
+        return cluster_node(node, environ, key)
     if builder.driver == CONTAINER_DRIVER:
         return container_node(node, _engine(node.endpoint, environ), environ)
     if builder.driver == DOCKER_DRIVER:
@@ -54,11 +74,21 @@ def driver_of(builder: SavedBuilder, node: BuilderNode, environ: Mapping[str, st
         if name not in _REMOTE_OPTIONS:
             raise InputError(f"invalid driver option {name} for remote driver")
     target = parse_target(node.endpoint, node.driver_opts)
+    if target.program[:1] == ("kubectl",) and _lacks_kubectl(environ):
+        from polyarch.drivers.kubernetes.driver import pod_target  # noqa: PLC0415 see above
+
+        target = pod_target(node.endpoint, environ)
     is_engine = bool(target.engine)
     if is_engine:
         target = replace(target, dial=_engine(target.engine, environ).dial_buildkit)
     remote = Remote(address=node.endpoint, target=target, environ=environ, is_engine=is_engine)
     return _Found(found=remote)
+
+
+def _lacks_kubectl(environ: Mapping[str, str]) -> bool:
+    """Tell whether the client library has to do what kubectl does elsewhere."""
+    is_lacking = shutil.which("kubectl", path=environ.get("PATH")) is None
+    return is_lacking and is_there("kubernetes")
 
 
 def _engine(endpoint: str, environ: Mapping[str, str]) -> Containers:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from polyarch.builders.values import LOCAL_ENDPOINT, SavedBuilder
+from polyarch.builders.values import SavedBuilder
 from polyarch.digest import Digest
 from polyarch.dockerfile.lowering.named import TARGET_SCHEME
 from polyarch.engine.engine import Engine
@@ -175,9 +176,10 @@ def bake_on_nodes(
     InputError for what isn't pushed then.
     """
     names = ordered(requests)
-    nodes = Nodes.look_at(engine, builder, requests.values(), sink(names[0]))
+    # The key is docker buildx's, so that caches are found.
+    nodes = Nodes.look_at(engine, builder, requests.values(), os.curdir, sink(names[0]), cancel)
     parts = {name: nodes.parts(request) for name, request in requests.items()}
-    bases = {name: _linked_bases(name, requests, parts) for name in names}
+    bases = {name: _linked_bases(name, requests, parts, nodes) for name in names}
 
     def build(
         name: str, done: Mapping[str, BuildResult], own: Sink, token: CancelToken
@@ -203,17 +205,20 @@ def bake_on_nodes(
 
 
 def _linked_bases(
-    name: str, requests: Mapping[str, BuildRequest], parts: Mapping[str, Sequence[Part]]
+    name: str,
+    requests: Mapping[str, BuildRequest],
+    parts: Mapping[str, Sequence[Part]],
+    nodes: Nodes,
 ) -> tuple[str, ...]:
     """Return what a target is built on that all of its nodes have. Raises InputError for what they can't get otherwise."""
     found = []
     for base in dict.fromkeys(links_of(requests[name])):
-        there = {part.node.name for part in parts[base] if part.node.endpoint != LOCAL_ENDPOINT}
+        there = {part.node.name for part in parts[base] if nodes.is_one_daemon(part.node)}
         if {part.node.name for part in parts[name]} <= there:
             found.append(base)
         elif not pushed_name(requests[base]):
             raise InputError(
-                f"{name} is built on {base}, which isn't pushed and is built by another node",
+                f"{name} is built on {base}, which isn't pushed and needn't be built by the same daemon",
                 hint="push it, or bake on this machine: --builder default",
             )
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
@@ -12,7 +13,7 @@ from polyarch.drivers.nodes import driver_of
 from polyarch.engine.engine import Engine
 from polyarch.errors import Cancelled, MachineError, PolyarchError
 from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import Event, Sink, StepEvent
+from polyarch.progress import CancelToken, Event, Sink, StepEvent, cancellable
 from polyarch.record import field, frozen, replace
 from polyarch.request.values import BuildRequest
 from polyarch.threads import side_by_side
@@ -45,24 +46,39 @@ class Nodes:
 
     @classmethod
     def look_at(
-        cls, engine: Engine, builder: SavedBuilder, requests: Iterable[BuildRequest], sink: Sink
+        cls,
+        engine: Engine,
+        builder: SavedBuilder,
+        requests: Iterable[BuildRequest],
+        key: str,
+        sink: Sink,
+        cancel: CancelToken,
     ) -> Nodes:
         """Start those that don't run, and ask all what they are, as far as the requests want them.
 
-        Raises MachineError if none answers.
+        Where a node is several daemons, the same one does all work for the directory `key`. Raises MachineError if none
+        answers, and Cancelled.
         """
+        key = os.path.abspath(key)
         platforms: list[Platform] = []
         takes_any = False
         for request in requests:
             platforms += request.platforms
             takes_any = takes_any or not request.platforms
         drivers = {
-            node.name: driver_of(builder, node, engine.environ)
+            node.name: driver_of(builder, node, engine.environ, key=key)
             for node in builder.nodes
             if node.endpoint != LOCAL_ENDPOINT
         }
         wanted = builder if takes_any else _wanted(builder, platforms)
-        return cls(builder=builder, drivers=drivers, states=_look_at_all(wanted, drivers, sink))
+        return cls(
+            builder=builder, drivers=drivers, states=_look_at_all(wanted, drivers, sink, cancel)
+        )
+
+    def is_one_daemon(self, node: BuilderNode) -> bool:
+        """Tell whether all that a node is asked for reaches the same daemon; this machine is none."""
+        driver = self.drivers.get(node.name)
+        return driver is not None and not driver.remote().is_spread
 
     def parts(self, request: BuildRequest) -> list[Part]:
         """Choose nodes for a request. Raises MachineError where no node has a platform."""
@@ -79,7 +95,7 @@ def _wanted(builder: SavedBuilder, platforms: Sequence[Platform]) -> SavedBuilde
 
 
 def _look_at_all(
-    builder: SavedBuilder, drivers: Mapping[str, NodeDriver], sink: Sink
+    builder: SavedBuilder, drivers: Mapping[str, NodeDriver], sink: Sink, cancel: CancelToken
 ) -> dict[str, RemoteState]:
     """Start the nodes that don't run, and ask all what they are. Raises MachineError if none answers."""
     nodes = [node for node in builder.nodes if node.endpoint != LOCAL_ENDPOINT]
@@ -88,8 +104,10 @@ def _look_at_all(
     def look(node: BuilderNode) -> None:
         driver = drivers[node.name]
         try:
-            if driver.status() is not Status.RUNNING:
-                driver.boot(with_node_name(sink, node.name) if len(nodes) > 1 else sink)
+            # What is started may take minutes.
+            with cancellable(cancel):
+                if driver.status() is not Status.RUNNING:
+                    driver.boot(with_node_name(sink, node.name) if len(nodes) > 1 else sink)
         except Cancelled:
             raise
         except PolyarchError as error:

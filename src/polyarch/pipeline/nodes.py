@@ -63,7 +63,7 @@ def build_on_nodes(
 
     Raises MachineError where no node has a platform, InputError for outputs that can't be joined, and what builds raise.
     """
-    nodes = Nodes.look_at(engine, builder, (request,), sink)
+    nodes = Nodes.look_at(engine, builder, (request,), request.context, sink, cancel)
     building = Building(engine=engine, nodes=nodes, sink=sink, cancel=cancel, explain=explain)
     return building.whole(nodes.parts(request), request)
 
@@ -81,7 +81,7 @@ def ask_on_nodes(
 
     Raises as `build_on_nodes`.
     """
-    nodes = Nodes.look_at(engine, builder, (request,), sink)
+    nodes = Nodes.look_at(engine, builder, (request,), request.context, sink, cancel)
     part = nodes.parts(request)[0]
     if part.node.endpoint == LOCAL_ENDPOINT:
         return None

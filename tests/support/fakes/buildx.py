@@ -8,7 +8,7 @@ from pathlib import Path
 __all__ = ["directory_of_buildx"]
 
 
-def directory_of_buildx(home: Path, driver: str = "kubernetes") -> Path:
+def directory_of_buildx(home: Path, driver: str = "cloud") -> Path:
     """Write what is there after `docker buildx create --name theirs --driver DRIVER --use`."""
     directory = home / ".docker/buildx"
     (directory / "instances").mkdir(parents=True)

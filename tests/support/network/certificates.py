@@ -6,7 +6,7 @@ import ssl
 import subprocess
 from pathlib import Path
 
-__all__ = ["make_certificates", "server_side"]
+__all__ = ["make_certificates", "make_client_certificate", "server_side"]
 
 
 def make_certificates(directory: Path) -> None:
@@ -31,3 +31,16 @@ def server_side(directory: Path) -> ssl.SSLContext:
     context.load_verify_locations(directory / "ca.crt")
     context.verify_mode = ssl.CERT_OPTIONAL
     return context
+
+
+def make_client_certificate(directory: Path) -> ssl.SSLContext:
+    """Write `client.crt` and `client.key` beside a server's own, whose side of TLS is returned."""
+    make_certificates(directory)
+    new = ("-newkey", "rsa:2048", "-nodes", "-keyout", "client.key", "-out", "client.csr")
+    signer = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
+    for words in (
+        ("req", *new, "-subj", "/CN=me/O=tests"),
+        ("x509", "-req", "-in", "client.csr", *signer, "-out", "client.crt"),
+    ):
+        subprocess.run(["openssl", *words], cwd=directory, check=True, capture_output=True)
+    return server_side(directory)

@@ -64,7 +64,7 @@ def write(directory: Path, name: str, **fields: object) -> Path:
     """Write a builder as docker buildx does."""
     path = directory / "instances" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"Name": name, "Driver": "kubernetes", **fields}))
+    path.write_text(json.dumps({"Name": name, "Driver": "cloud", **fields}))
     return path
 
 
@@ -118,7 +118,7 @@ def test_builders_of_buildx_are_seen_and_left_alone(saved: SavedBuilders, tmp_pa
     before = path.read_bytes()
     theirs = saved.get("THEIRS")
 
-    assert (theirs.is_foreign, theirs.driver) == (True, "kubernetes")
+    assert (theirs.is_foreign, theirs.driver) == (True, "cloud")
     for change in (saved.save, saved.remove):
         with pytest.raises(InputError, match=r'^builder "theirs" belongs to docker buildx$'):
             change(theirs)

@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
+from polyarch.buildkit.address import Target
+from polyarch.buildkit.build import Remote
 from polyarch.buildkit.nodes import look_at
 from tests.support.network.buildkitserver import remote_at
 from tests.support.network.certificates import make_certificates, server_side
@@ -53,6 +57,25 @@ HUNG_UP = "can't be reached: it hung up without an answer, as who wants TLS"
 def test_a_daemon_that_is_not_one() -> None:
     with listening(lambda connection: connection.sendall(b"HTTP/1.1 400 no\r\n\r\n")) as address:
         assert HUNG_UP in look_at(remote_at(address)).error
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        (
+            "echo 'Permission denied (publickey).' >&2; exit 255",
+            "hung up: Permission denied (publickey).",
+        ),
+        ("seq 3000 >&2", "hung up: 2998; 2999; 3000"),
+        ("true", HUNG_UP),
+    ],
+)
+def test_a_program_that_does_not_lead_there_says_why(script: str, told: str) -> None:
+    remote = Remote(address="ssh://here", target=Target(program=("sh", "-c", script)), environ={})
+
+    error = look_at(remote).error
+
+    assert error.startswith(f"the builder at ssh://here {told}")
 
 
 def test_certificates_that_do_not_do(tmp_path: Path) -> None:

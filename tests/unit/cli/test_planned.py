@@ -57,7 +57,7 @@ def test_as_the_plugin_the_advice_is_for_docker() -> None:
     [
         (("stop",), 0, "WARNING: the current builder "),
         (("stop", "default"), 0, ""),
-        (("stop", "theirs"), 1, 'ERROR: builder "theirs" has the driver kubernetes, '),
+        (("stop", "theirs"), 1, 'ERROR: builder "theirs" has the driver cloud, '),
         (("stop", "nobody"), 1, 'ERROR: no builder "nobody" found'),
     ],
 )

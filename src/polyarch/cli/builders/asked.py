@@ -1,4 +1,4 @@
-"""What `create` is asked for of a daemon: one that runs already, or one in a container of Docker's engine.
+"""What `create` is asked for of a daemon: one that runs already, one in a container of Docker's engine, or one in pods of a cluster.
 
 The rules and their messages are docker buildx's (`builder/builder.go`).
 """
@@ -12,6 +12,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from itertools import pairwise
 
+from polyarch.builders.clusters import cluster_endpoint
 from polyarch.builders.collecting import CONFIG_NAME
 from polyarch.builders.configfiles import config_files
 from polyarch.builders.saved import docker_endpoint
@@ -21,10 +22,16 @@ from polyarch.cli.frame.flags import Options
 from polyarch.errors import InputError
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import quote
-from polyarch.paths import buildx_directory
+from polyarch.paths import buildx_directory, stands_in_for_buildx
 from polyarch.platforms import parse_list
 
-__all__ = ["container_change", "driver_opts", "opts_with_files", "remote_change"]
+__all__ = [
+    "cluster_change",
+    "container_change",
+    "driver_opts",
+    "opts_with_files",
+    "remote_change",
+]
 
 _FILES = ("cacert", "cert", "key")
 _DEFAULT_CONFIG = "buildkitd.default.toml"
@@ -74,6 +81,25 @@ def remote_change(options: Options, endpoint: str, context: Context) -> NodeChan
 
 def container_change(options: Options, endpoint: str, context: Context) -> NodeChange:
     """Return what is asked for of a daemon in a container; without an endpoint, that isn't changed. Raises InputError."""
+    return _change(options, endpoint, context, usual=docker_endpoint(context.environ))
+
+
+def cluster_change(options: Options, name: str, endpoint: str, context: Context) -> NodeChange:
+    """Return what is asked for of daemons in a cluster, of which an endpoint names the kubeconfig's context.
+
+    `name` is the builder's. Raises InputError.
+    """
+    if endpoint == LOCAL_ENDPOINT:
+        return _change(options, endpoint, context)
+    if endpoint and stands_in_for_buildx(context.environ):
+        raise InputError(f"kubernetes driver does not support endpoint args {quote(endpoint)}")
+    whole = cluster_endpoint(name, options.text("node"), endpoint, context.environ)
+    return _change(options, whole if endpoint else "", context, usual=whole)
+
+
+def _change(
+    options: Options, endpoint: str, context: Context, *, usual: str = LOCAL_ENDPOINT
+) -> NodeChange:
     given = driver_opts(options.values("driver-opt"))
     config = options.text("buildkitd-config") or options.text("config")
     default = buildx_directory(context.environ) / _DEFAULT_CONFIG
@@ -88,7 +114,7 @@ def container_change(options: Options, endpoint: str, context: Context) -> NodeC
         flags=_flags(options.text("buildkitd-flags"), given or {}, files or {}),
         files=files,
         append=options.is_set("append"),
-        usual=docker_endpoint(context.environ),
+        usual=usual,
     )
 
 

@@ -3,7 +3,8 @@
 polyarch builds on this machine itself, so a builder is little more than a name for settings. The driver
 docker-container, which articles and CI scripts ask for, would be BuildKit on this very machine: without an endpoint it is
 taken for the local one, with a warning. With one, a context of docker or the address of an engine, it is what
-it is for docker buildx. BuildKit daemons that run already are reached by the driver remote.
+it is for docker buildx. BuildKit daemons that run already are reached by the driver remote, and the driver kubernetes
+has some run in pods of a cluster.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from polyarch.builders.values import (
     DASK_DRIVER,
     DEFAULT_NAME,
     DOCKER_DRIVER,
+    KUBERNETES_DRIVER,
     LOCAL_DRIVER,
     LOCAL_ENDPOINT,
     REMOTE_DRIVER,
@@ -31,6 +33,7 @@ from polyarch.builders.values import (
 )
 from polyarch.buildkit.needs import require_grpc
 from polyarch.cli.builders.asked import (
+    cluster_change,
     container_change,
     driver_opts,
     opts_with_files,
@@ -47,7 +50,10 @@ from polyarch.text.toml import normalized
 
 __all__ = ["CREATE"]
 
-_REMOTE = frozenset({"kubernetes", "cloud"})
+_REMOTE = frozenset({"cloud"})
+_DRIVERS = frozenset(
+    {"", LOCAL_DRIVER, REMOTE_DRIVER, CONTAINER_DRIVER, KUBERNETES_DRIVER, DASK_DRIVER}
+)
 _LOCAL_ENDPOINTS = frozenset({"", LOCAL_ENDPOINT, DEFAULT_NAME})
 
 
@@ -119,6 +125,11 @@ def _asked(options: Options, context: Context) -> _Asked:
         return _Asked(name=name, change=remote_change(options, endpoint, context), driver=driver)
     if driver == CONTAINER_DRIVER:
         change = container_change(options, endpoint, context)
+        return _Asked(name=name, change=change, driver=driver)
+    if driver == KUBERNETES_DRIVER:
+        # Endpoints have the builder's name.
+        name = name or _new_name(SavedBuilders(context.environ))
+        change = cluster_change(options, name, endpoint, context)
         return _Asked(name=name, change=change, driver=driver)
     return _Asked(name=name, change=_local_change(options, context), driver=driver)
 
@@ -195,7 +206,7 @@ def _driver(driver: str, endpoint: str, context: Context) -> str:
     if driver == CONTAINER_DRIVER and endpoint in {"", LOCAL_ENDPOINT}:
         _warn(context, f"driver {driver} replaced: polyarch builds on this machine by itself")
         return LOCAL_DRIVER
-    if driver not in {"", LOCAL_DRIVER, REMOTE_DRIVER, CONTAINER_DRIVER, DASK_DRIVER}:
+    if driver not in _DRIVERS:
         raise InputError(f"failed to find driver {quote(driver)}")
     return driver
 
@@ -220,7 +231,7 @@ def _files(path: str, context: Context) -> Mapping[str, str] | None:
 
 def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
     """Make the builder that was asked for; to be called under the lock."""
-    name = asked.name or random_name([each.name for each in builders.all()])
+    name = asked.name or _new_name(builders)
     known = builders.find(name)
     if known is not None and known.is_context:
         if not asked.change.append:
@@ -233,6 +244,10 @@ def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
         return with_node(new, asked.change)
     _check_change(asked, known)
     return with_node(known, asked.change)
+
+
+def _new_name(builders: SavedBuilders) -> str:
+    return random_name([each.name for each in builders.all()])
 
 
 def _check_change(asked: _Asked, known: SavedBuilder) -> None:
@@ -273,7 +288,13 @@ CREATE = Command(
         Flag(
             name="driver",
             help="Driver to use",
-            choices=(LOCAL_DRIVER, "docker-container", REMOTE_DRIVER, DASK_DRIVER),
+            choices=(
+                LOCAL_DRIVER,
+                CONTAINER_DRIVER,
+                KUBERNETES_DRIVER,
+                REMOTE_DRIVER,
+                DASK_DRIVER,
+            ),
         ),
         Flag(
             name="driver-opt",

@@ -38,7 +38,7 @@ def test_the_current_one_of_another_driver_is_no_error(tmp_path: Path) -> None:
     name, line = working({"HOME": str(tmp_path)})
     assert name == "default"
     assert line == (
-        'WARNING: the current builder "theirs" has the driver kubernetes, which polyarch can\'t use yet: '
+        'WARNING: the current builder "theirs" has the driver cloud, which polyarch can\'t use yet: '
         'this machine does the work ("polyarch use default" settles that)'
     )
 
@@ -49,14 +49,14 @@ def test_nor_is_that_of_the_environment(tmp_path: Path) -> None:
 
     name, line = working(environ, program="docker buildx")
     assert name == "default"
-    assert line.startswith('WARNING: BUILDX_BUILDER\'s "theirs" has the driver kubernetes, ')
+    assert line.startswith('WARNING: BUILDX_BUILDER\'s "theirs" has the driver cloud, ')
     assert line.endswith("(BUILDX_BUILDER=default settles that)")
 
 
 def test_one_that_is_named_is(tmp_path: Path) -> None:
     directory_of_buildx(tmp_path)
 
-    with pytest.raises(MachineError, match=r'^builder "theirs" has the driver kubernetes, which'):
+    with pytest.raises(MachineError, match=r'^builder "theirs" has the driver cloud, which'):
         working({"HOME": str(tmp_path)}, builder="theirs")
 
 
