@@ -94,12 +94,22 @@ def _pairs(mapping: Mapping[str, object]) -> list[str]:
     return [f"{name}={value}" for name, value in mapping.items() if value is not None]
 
 
+def _hosts(mapping: Mapping[str, str | None]) -> list[str]:
+    """Return a word for each address: the flag takes commas for what separates hosts."""
+    return [
+        f"{name}={address}"
+        for name, value in mapping.items()
+        if value is not None
+        for address in value.split(",")
+    ]
+
+
 def _each(shown: Callable[[T], str]) -> Callable[[Iterable[T]], Iterable[str]]:
     return lambda values: map(shown, values)
 
 
 _FLAGS: Mapping[str, tuple[str, Callable[[Any], Iterable[object]]]] = {
-    "add-host": ("extra_hosts", _pairs),
+    "add-host": ("extra_hosts", _hosts),
     "allow": ("entitlements", list),
     "annotation": ("annotations", list),
     "attest": ("attest", _each(_attest)),
