@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.images.soundness import faults
+from tests.support.machine.boxes import boxed, held_locks, mounts_below
 from tests.support.machine.engines import User
-from tests.support.machine.processes import below, watching
 from tests.support.machine.programs import Person, person
 from tests.support.network.servers import RealRegistry
 from tools.debian import fetch_kernel, packages_directory
@@ -83,15 +84,14 @@ def test_a_machine_ends_with_the_build(
     root.environ["POLYARCH_VM_KERNEL"] = f"arm64={kernel}"
     base = f"--platform=linux/arm64 {registry.host}/library/busybox"
     root.write("Dockerfile", f"FROM {base}\nRUN id\n")
-    with root.start("build", "--no-cache", "--emulation=vm", ".") as build:
-        machines: list[int] = []
-        while not machines:
-            assert build.poll() is None
-            machines = [pid for pid in below(build.pid) if name_of(pid).startswith("qemu-system")]
-        with watching(machines) as watched:
-            build.send_signal(how)
-
-            assert watched.left_after(60) == []
+    with boxed(root, "build", "--no-cache", "--emulation=vm", ".") as box:
+        while not any(name_of(pid).startswith("qemu-system") for pid in box.processes()):
+            assert box.child.poll() is None
+        box.child.send_signal(how)
+        box.wait_until_empty()
+    assert mounts_below(root.home) == []
+    assert held_locks(root.root) == []
+    assert faults(root) == [[], []]
 
 
 def test_with_one_id_there_is_no_machine(

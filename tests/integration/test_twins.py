@@ -286,6 +286,18 @@ REFUSED = (
 )
 
 
+@pytest.mark.parametrize("name", ["Text/CharWidth/CharWidth.so", "Locale/gettext/gettext.so"])
+def test_perl_is_emulated_once_debconf_would_load_what_is_not_native(
+    debian: Place, name: str
+) -> None:
+    who = "perl -e 'system qq(readlink /proc/$$/exe)'; "
+    find = "at=$(perl -e 'print grep m,^/usr/lib/.*/perl5/,, @INC')/auto/" + name
+    install = f"{find}; mkdir -p ${{at%/*}}; : > $at; "
+
+    assert debian.starts(who)[1] == "/usr/bin/perl"
+    assert debian.starts(f"{install}{who}rm $at")[1].endswith("/qemu")
+
+
 def test_python_runs_natively_as_far_as_the_cpu_does_not_matter(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:

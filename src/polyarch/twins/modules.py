@@ -21,11 +21,15 @@ from polyarch.twins.elffile import ElfFile
 from polyarch.twins.libraries import read_elf_in
 from polyarch.twins.rings import is_python
 
-__all__ = ["find_modules", "loads_modules"]
+__all__ = ["find_modules", "loads_modules", "modules_of_debconf"]
 
 _NATIVE = "x86_64-linux-gnu"
 _TOP = "/usr/lib"
 _DIRECTORY = re.compile(r"[a-z0-9_]+-linux-[a-z]+")
+_OF_DEBCONF = ("Locale/gettext/gettext.so", "Text/CharWidth/CharWidth.so")
+"""What debconf loads wherever it is installed, and goes without elsewhere."""
+_ADDED = re.compile(rb"(?<=\0)/usr/lib/[a-z0-9_]+-linux-[a-z]+/perl5/[0-9.]+(?=\0)")
+"""Where Debian's perl looks for modules of packages of their own."""
 _OF_PERL = re.compile(r"perl(-base|5)?")
 _OF_PYTHON = frozenset(
     [
@@ -145,3 +149,13 @@ def _modules(root: Path) -> Iterator[str]:
                     path = Path(place, file)
                     if file.endswith(".so") and path.is_file() and not path.is_symlink():
                         yield f"/{path.relative_to(root)}"
+
+
+def modules_of_debconf(program: ElfFile) -> tuple[str, ...]:
+    """Return where a foreign perl would find the modules that debconf uses if they are there.
+
+    A step that installs one of them, as `ucf` does, goes on to run debconf for packages behind that.
+    """
+    found = _ADDED.search(program.data)
+    directory = found[0].decode() if found else ""
+    return tuple(f"{directory}/auto/{each}" for each in _OF_DEBCONF) if directory else ()

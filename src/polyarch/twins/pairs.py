@@ -26,7 +26,7 @@ from polyarch.twins.libraries import (
     find_library,
     read_elf_in,
 )
-from polyarch.twins.modules import find_modules, loads_modules
+from polyarch.twins.modules import find_modules, loads_modules, modules_of_debconf
 from polyarch.twins.packages import Packages, read_packages
 from polyarch.twins.patch import LibraryNames, patch_naming_library
 from polyarch.twins.patch_python import check_built_alike
@@ -103,6 +103,8 @@ class Pair:
     """What the program loads by itself: native files by the paths of the foreign ones."""
     scripts: Mapping[str, int] = field(default_factory=dict)
     """The only scripts that the native program may run, if there are such, with their sizes."""
+    unless: tuple[str, ...] = ()
+    """Files that it would load, and of which no native one is there; not beside `scripts`."""
     tool: GoTool | None = None
     """What it is of Go's toolchain."""
 
@@ -167,6 +169,7 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
     return Pair(
         path=path,
         scripts=scripts,
+        unless=_lacking(foreign, modules) if bits == 64 and runs_some_scripts(path) else (),
         ring=ring,
         foreign=foreign,
         native=native,
@@ -174,6 +177,11 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
         libraries=needed,
         modules=modules,
     )
+
+
+def _lacking(foreign: ElfFile, modules: Mapping[str, ElfFile]) -> tuple[str, ...]:
+    """Return what a foreign perl may be about to load without a native one."""
+    return tuple(each for each in modules_of_debconf(foreign) if each not in modules)
 
 
 def _modules(roots: Roots, path: str, libraries: NativeLibraries) -> dict[str, ElfFile]:

@@ -13,7 +13,7 @@ have the same. Any other program, every program whose environment has something 
 or for QEMU, and a compiler that isn't told by GOARCH what it works for, is given to the emulator, as if there were
 no twins. So is an interpreter that is trusted with some scripts only, if it's started with anything else than one of
 those, or `-w` and one of those, if that has another size than in the base image, or if the environment has variables for perl (but
-PERL_DL_NONLAZY and PERL_BADLANG).
+PERL_DL_NONLAZY and PERL_BADLANG). So is a program that would load a file that has no native twin, if that is there.
 
 `prctl(PR_SET_MM_MAP)` tells the kernel where the arguments are, for /proc/PID/cmdline. Where it may not be
 called, the line shows the interpreter, too, as it does with an emulator.
@@ -35,6 +35,8 @@ __all__ = ["ID_SIZE", "Known", "begin_loader", "begin_program", "jump"]
 ID_SIZE = 24
 """As many bytes of a build ID are compared at most."""
 _RECORD = struct.Struct(f"<QII{ID_SIZE}sII")
+_FILES = 1 << 31
+"""Marks the distance to a list of files, where there may be one to a list of scripts."""
 
 # Registers other than rsp are free at the beginning, and 0. The table is found from AT_ENTRY: before that
 # are the number of records and the distance to the first one.
@@ -75,7 +77,7 @@ _CODE = bytes.fromhex(
     "75cf"  # jnz 4b
     # Not started in place of a foreign program: as the program is written.
     "41f7c501000000"  # test r13d, 1
-    "0f842b020000"  # jz 30f
+    "0f8460020000"  # jz 30f
     # The foreign program, by its size and its build ID, among those that are known.
     "4881ecc0000000"  # sub rsp, 192
     "89ef"  # mov edi, ebp
@@ -111,10 +113,28 @@ _CODE = bytes.fromhex(
     "4531c9"  # 17: xor r9d, r9d
     # One that would take itself for a native compiler without GOARCH has to have that.
     "4d85c9"  # 18: test r9, r9
-    "0f84e3000000"  # jz 19f
+    "0f8418010000"  # jz 19f
     "418b492c"  # mov ecx, [r9+44]
     "85c9"  # test ecx, ecx
-    "0f84d7000000"  # je 19f
+    "0f840c010000"  # je 19f
+    # One of a list of files that is there makes it the emulator's.
+    "7933"  # jns 3f
+    "81e1ffffff7f"  # and ecx, 0x7fffffff
+    "498d3c09"  # lea rdi, [r9+rcx]
+    "803f00"  # 1: cmp byte ptr [rdi], 0
+    "0f84f7000000"  # je 19f
+    "31f6"  # xor esi, esi
+    "b815000000"  # mov eax, 21
+    "0f05"  # syscall
+    "85c0"  # test eax, eax
+    "740b"  # jz 2f
+    "8a07"  # 4: mov al, [rdi]
+    "48ffc7"  # inc rdi
+    "84c0"  # test al, al
+    "75f7"  # jnz 4b
+    "ebdf"  # jmp 1b
+    "4531c9"  # 2: xor r9d, r9d
+    "e9d7000000"  # jmp 19f
     # A script that isn't known to do the same on both machines is the emulator's, and so is one that was changed.
     "83f901"  # cmp ecx, 1
     "0f849d000000"  # je 16f
@@ -266,6 +286,8 @@ class Known:
     """Whether the environment has to say for which CPU it works: else it would be for that it was built for."""
     scripts: Mapping[str, int] = field(default_factory=dict)
     """The only scripts that it runs natively, with their sizes, if there are such: absolute paths, without links."""
+    unless: Sequence[str] = ()
+    """Files of which none may be there; not for a program with `scripts`."""
 
 
 def begin_program(extended: Extended, known: Sequence[Known], *, emulator: str = "") -> None:
@@ -283,6 +305,9 @@ def begin_program(extended: Extended, known: Sequence[Known], *, emulator: str =
         paths += each.path.encode() + b"\0" if each.path else b""
         needs = size - len(records) + len(paths) if each.scripts else int(each.needs_goarch)
         paths += _listed(each.scripts) if each.scripts else b""
+        if each.unless:
+            needs = _FILES | size - len(records) + len(paths)
+            paths += b"".join(path.encode() + b"\0" for path in each.unless) + b"\0"
         head = (each.size, each.offset, len(each.content), each.content)
         records += _RECORD.pack(*head, path, needs)
     table = records + paths

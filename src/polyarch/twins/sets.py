@@ -63,7 +63,7 @@ _DOCUMENT = "twins.json"
 # Every user of a step has its libraries here.
 _FOR_ALL = 0o755
 _LIBC = "libc.so.6"
-FORMAT = 7
+FORMAT = 8
 """Raised whenever sets are made otherwise, so that old ones aren't used."""
 _HEADER = 256
 """As many bytes of a program the kernel compares at most."""
@@ -310,6 +310,7 @@ def _known(pair: Pair, path: str = "") -> Known:
         path=path,
         needs_goarch=pair.tool is not None and pair.tool.needs_goarch,
         scripts=pair.scripts,
+        unless=pair.unless,
     )
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from polyarch.errors import MachineError
-from polyarch.twins.modules import find_modules, loads_modules
+from polyarch.twins.elffile import ElfFile
+from polyarch.twins.modules import find_modules, loads_modules, modules_of_debconf
+from tests.support.machine.twinprograms import with_note
 
 FOREIGN = "usr/lib/aarch64-linux-gnu"
 NATIVE = "usr/lib/x86_64-linux-gnu"
@@ -79,3 +81,13 @@ def test_only_perl_and_python_do() -> None:
     assert loads_modules("/usr/bin/perl")
     assert loads_modules("/usr/bin/python3.11")
     assert not loads_modules("/usr/bin/bash")
+
+
+def test_where_debconf_finds_its_modules() -> None:
+    data = b"\0/usr/lib/aarch64-linux-gnu/perl5/5.40\0/usr/share/perl5\0"
+
+    assert modules_of_debconf(ElfFile(with_note(b"\xc3", data=data), "perl")) == (
+        "/usr/lib/aarch64-linux-gnu/perl5/5.40/auto/Locale/gettext/gettext.so",
+        "/usr/lib/aarch64-linux-gnu/perl5/5.40/auto/Text/CharWidth/CharWidth.so",
+    )
+    assert modules_of_debconf(ElfFile(with_note(b"\xc3"), "perl")) == ()

@@ -73,6 +73,18 @@ def test_scripts_lie_behind_the_table() -> None:
     assert program.startswith(listed, table + 48 + needs[1])
 
 
+def test_files_that_must_not_be_there_lie_behind_the_table() -> None:
+    extended = Extended(with_note(COUNT))
+    begin_program(extended, [Known(size=7, offset=0, content=b"", unless=("/a", "/bc"))])
+    program = extended.finish()
+    table = Extended(program).segments(1)[-1][2]
+
+    (needs,) = struct.unpack_from("<I", program, table + 44)
+
+    assert needs >> 31 == 1
+    assert program.startswith(b"/a\0/bc\0\0", table + (needs & 0x7FFFFFFF))
+
+
 def test_an_identifier_that_is_too_long() -> None:
     with pytest.raises(MachineError, match="24 bytes"):
         begin_program(Extended(with_note(COUNT)), [Known(size=1, offset=1, content=b"x" * 25)])

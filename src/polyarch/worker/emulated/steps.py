@@ -34,7 +34,7 @@ from polyarch.request.emulation import EmulationMode
 from polyarch.runtime.foreign import Emulation
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.store.emulated import EmulatedRun, EmulatedRuns, EmulatedStepKey
-from polyarch.twins.sets import TwinSet
+from polyarch.twins.sets import FORMAT, TwinSet
 from polyarch.worker.emulated import ladder
 from polyarch.worker.emulated.bases import find_bases
 from polyarch.worker.emulated.choice import Choice, Chooser, headers_of
@@ -281,7 +281,8 @@ def _trouble(tried: Attempt, choice: Choice, starts: Starts) -> str:
 def _key(work: Work) -> EmulatedStepKey:
     own = find_bases(work.vertex).own
     return EmulatedStepKey(
-        step=work.vertex.cache_digest,
+        # What twins of another make were found out to do says nothing of these.
+        step=f"{work.vertex.cache_digest} {FORMAT}",
         base="" if own is None else own.reference,
         platform=str(work.op.platform),
     )

@@ -21,7 +21,8 @@ from polyarch.runtime.base import Ended
 from polyarch.runtime.foreign import Emulation
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.emulated import EmulatedRuns
-from polyarch.twins.sets import TwinSet
+from polyarch.twins.sets import FORMAT, TwinSet
+from polyarch.worker.emulated import steps
 from polyarch.worker.emulated.choice import Chooser
 from polyarch.worker.emulated.ladder import Ladder
 from polyarch.worker.emulated.steps import EmulatedSteps
@@ -214,6 +215,15 @@ def test_a_step_that_was_found_out_has_no_twins_next_time(bench: Bench) -> None:
     assert bench.told[0] == f"without native programs, as found earlier: {TROUBLE}"
     assert bench.build(EmulationMode.STRICT, strictly=[writes(copy=b"f")]) == ["without"]
     assert bench.build(EmulationMode.AUTO, strictly=[writes(copy=b"f")]) == ["without"]
+
+
+def test_a_step_that_was_found_out_is_tried_with_twins_of_another_make(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.build(EmulationMode.AUTO, [writes(copy=NATIVE_PROGRAM)], [writes(copy=b"f")])
+    monkeypatch.setattr(steps, "FORMAT", FORMAT + 1)
+
+    assert bench.build(EmulationMode.AUTO, natively=[writes(copy=b"f")]) == ["with"]
 
 
 def test_a_failure_counts_only_without_twins(bench: Bench) -> None:
