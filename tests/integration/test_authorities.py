@@ -39,6 +39,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive of a root with openssl, git and a bundle that holds another CA."""
     root = make_rootfs(tmp_path_factory.mktemp("base") / "root")
     put_programs(root, PROGRAMS)
+    put_bundle(root)
+    archive = root.with_suffix(".tar")
+    with tarfile.open(archive, "w") as file:
+        file.add(root, ".")
+    return archive
+
+
+def put_bundle(root: Path) -> None:
+    """Write a bundle that holds another CA."""
     (root / BUNDLE).parent.mkdir(parents=True)
     words = [
         "req",
@@ -56,10 +65,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
         capture_output=True,
     )
-    archive = root.with_suffix(".tar")
-    with tarfile.open(archive, "w") as file:
-        file.add(root, ".")
-    return archive
 
 
 @pytest.mark.parametrize("user", ["root", "one id"], indirect=True)
@@ -114,3 +119,47 @@ def layers_of(layout: Path) -> list[dict[str, bytes]]:
                     files[each.name] = opened.read()
         found.append(files)
     return found
+
+
+def put_npm(root: Path) -> None:
+    """Copy node and npm of this machine into a root, wherever it has npm's own modules."""
+    npm = shutil.which("npm")
+    node = shutil.which("node")
+    assert npm, "npm is missing: make test installs it"
+    assert node
+    put_programs(root, (node,))
+    for each in (Path(npm).resolve().parents[1], Path("/usr/share/nodejs")):
+        target = root / each.relative_to("/")
+        if each.exists() and not target.exists():
+            shutil.copytree(each, target, ignore_dangling_symlinks=True)
+    (root / "node").symlink_to(node)
+    (root / "npm.js").symlink_to(Path(npm).resolve())
+
+
+def test_wget_and_npm(root: Person, certificates: Path) -> None:
+    image = make_rootfs(root.work / "root")
+    put_programs(image, ("/usr/bin/wget",))
+    put_npm(image)
+    put_bundle(image)
+    ca = root.write("ca.crt", (certificates / "ca.crt").read_text())
+    package = {
+        "name": "left",
+        "dist-tags": {"latest": "1.2.3"},
+        "versions": {"1.2.3": {"name": "left", "version": "1.2.3"}},
+    }
+    with web_server(server_side(certificates)) as web:
+        web.pages["/left"] = Page(json.dumps(package).encode())
+        asked = {
+            "wget": f"/usr/bin/wget --tries=1 -O- {web.address}/left",
+            "npm": f"/node /npm.js view left version --registry={web.address}/ --fetch-retries=0",
+        }
+        for name, command in asked.items():
+            root.write(f"{name}.d", f"FROM scratch\nCOPY root /\nRUN HOME=/tmp {command}\n")
+            words = ("build", "-f", f"{name}.d", "--progress=plain", ".")
+
+            without = root.run(*words)
+            trusting = root.run(*words, "--ca", str(ca)).check()
+
+            assert without.status == 1, name
+            assert "certificate" in without.err, name
+            assert "1.2.3" in trusting.err, name

@@ -72,11 +72,12 @@ def ways(kind: str, who: Person, registry: RealRegistry, name: str) -> tuple[str
         directory = who.work / "cache"
         return f"type=local,dest={directory},mode=max", f"type=local,src={directory}"
     reference = f"{registry.host}/caches/{name}:{kind}"
-    form = ",image-manifest=false" if kind == "index" else ""
+    forms = {"index": ",image-manifest=false", "docker": ",oci-mediatypes=false"}
+    form = forms.get(kind, "")
     return f"type=registry,ref={reference},mode=max{form}", reference
 
 
-@pytest.mark.parametrize("kind", ["registry", "index", "local"])
+@pytest.mark.parametrize("kind", ["registry", "index", "docker", "local"])
 def test_a_machine_without_a_store_finds_all_steps(
     who: Person, registry: RealRegistry, kind: str
 ) -> None:

@@ -22,7 +22,7 @@ from polyarch.oci.config import ImageConfig
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Sink, Step, step
 from polyarch.record import frozen, replace
-from polyarch.request.caches import OBJECTS, CacheKind
+from polyarch.request.caches import OBJECTS, CacheKind, is_manifest, is_oci
 from polyarch.request.values import CacheEntry
 from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack
@@ -200,8 +200,13 @@ def _manifest(
     entry: CacheEntry, config: Descriptor, layers: Sequence[Descriptor]
 ) -> tuple[Descriptor, bytes]:
     """Return the document that a cache is found by: a manifest, or the index that BuildKit once wrote."""
-    if find_bool(entry.attributes.get("image-manifest", "true")) is False:
+    if not is_manifest(entry):
         kind = media.OCI_INDEX
+        if not is_oci(entry):
+            kind = media.DOCKER_INDEX
+            layers = [
+                replace(each, media_type=media.docker_type(each.media_type)) for each in layers
+            ]
         fields: dict[str, object] = {"manifests": [each.to_json() for each in (*layers, config)]}
     else:
         kind = media.OCI_MANIFEST

@@ -6,9 +6,19 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from polyarch.errors import InputError
+from polyarch.golang.strconv import find_bool, parse_bool, parse_int
 from polyarch.request.values import CacheEntry
+from polyarch.text.nearest import suggestion
 
-__all__ = ["CACHES", "OBJECTS", "CacheKind", "check_caches", "check_objects"]
+__all__ = [
+    "CACHES",
+    "OBJECTS",
+    "CacheKind",
+    "check_caches",
+    "check_objects",
+    "is_manifest",
+    "is_oci",
+]
 
 
 class CacheKind(StrEnum):
@@ -52,6 +62,7 @@ def check_caches(cache_from: Iterable[CacheEntry], cache_to: Iterable[CacheEntry
         _check_needed(entry, "exporter", _NEEDED_BY_EXPORTERS)
         try:
             check_objects(entry)
+            _check_values(entry)
         except InputError as error:
             raise InputError(
                 f"failed to solve: failed to configure {entry.type} cache exporter: {error}"
@@ -81,6 +92,41 @@ def check_objects(entry: CacheEntry) -> None:
     for key, reason in _NEEDED_BY_OBJECTS.get(entry.type, {}).items():
         if not entry.attributes.get(key):
             raise InputError(reason)
+
+
+_BOOLS = ("ignore-error", "image-manifest", "oci-mediatypes", "registry.insecure")
+_COMPRESSIONS = ("estargz", "gzip", "uncompressed", "zstd")
+
+
+def _check_values(entry: CacheEntry) -> None:
+    """Raise InputError for what an attribute can't be, before a build has run for it."""
+    for name in _BOOLS:
+        if name in entry.attributes:
+            try:
+                parse_bool(entry.attributes[name])
+            except InputError as error:
+                raise InputError(f"failed to parse {name}: {error}") from error
+    kind = entry.attributes.get("compression", "")
+    if kind and kind not in _COMPRESSIONS:
+        raise InputError(f"unsupported compression type {kind}{suggestion(kind, _COMPRESSIONS)}")
+    if level := entry.attributes.get("compression-level", ""):
+        parse_int(level)
+    if not is_oci(entry) and find_bool(entry.attributes.get("image-manifest", "")) is True:
+        raise InputError(
+            "invalid configuration for remote cache, OCI mediatypes are required for image-manifest cache format",
+            hint="leave one of image-manifest and oci-mediatypes out",
+        )
+
+
+def is_oci(entry: CacheEntry) -> bool:
+    """Tell whether a cache is written with OCI's media types, as it is unless it's told otherwise."""
+    return find_bool(entry.attributes.get("oci-mediatypes", "true")) is not False
+
+
+def is_manifest(entry: CacheEntry) -> bool:
+    """Tell whether a cache is written as a manifest, and not as an index: Docker's media types have that only."""
+    wanted = find_bool(entry.attributes.get("image-manifest", ""))
+    return is_oci(entry) if wanted is None else wanted
 
 
 def _check_needed(entry: CacheEntry, role: str, needed: Mapping[str, str]) -> None:

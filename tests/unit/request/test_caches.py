@@ -12,6 +12,12 @@ NO_BUCKET = (
     "failed to solve: failed to configure s3 cache exporter: "
     "bucket ($AWS_BUCKET) not set for s3 cache"
 )
+REGISTRY = "failed to solve: failed to configure registry cache exporter: "
+NO_BOOL = 'strconv.ParseBool: parsing "maybe": invalid syntax'
+NO_MANIFEST = (
+    "invalid configuration for remote cache, OCI mediatypes are required for "
+    "image-manifest cache format"
+)
 
 
 def entry(kind: str, **attributes: str) -> CacheEntry:
@@ -28,6 +34,31 @@ def entry(kind: str, **attributes: str) -> CacheEntry:
         (None, entry("registry"), "registry cache importer requires ref"),
         (entry("local", src="x"), None, "local cache exporter requires dest"),
         (entry("s3"), None, NO_BUCKET),
+        (
+            entry("registry", ref="a", **{"image-manifest": "maybe"}),
+            None,
+            f"{REGISTRY}failed to parse image-manifest: {NO_BOOL}",
+        ),
+        (
+            entry("local", dest="a", **{"ignore-error": "maybe"}),
+            None,
+            f"{REGISTRY.replace('registry', 'local')}failed to parse ignore-error: {NO_BOOL}",
+        ),
+        (
+            entry("registry", ref="a", compression="gzipp"),
+            None,
+            f"{REGISTRY}unsupported compression type gzipp (did you mean gzip?)",
+        ),
+        (
+            entry("registry", ref="a", **{"compression-level": "high"}),
+            None,
+            f'{REGISTRY}strconv.ParseInt: parsing "high": invalid syntax',
+        ),
+        (
+            entry("registry", ref="a", **{"image-manifest": "true", "oci-mediatypes": "false"}),
+            None,
+            f"{REGISTRY}{NO_MANIFEST}",
+        ),
     ],
 )
 def test_kinds_that_nobody_has(to: CacheEntry | None, of: CacheEntry | None, message: str) -> None:
