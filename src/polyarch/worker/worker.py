@@ -17,6 +17,7 @@ from polyarch.graph.op import (
     BindMount,
     CacheMount,
     CopyAction,
+    DiffOp,
     ExecOp,
     FileOp,
     GitOp,
@@ -24,12 +25,13 @@ from polyarch.graph.op import (
     ImageOp,
     LocalOp,
     MergeOp,
+    OutputOp,
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, cancellable
 from polyarch.record import field, frozen, replace
-from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
+from polyarch.snapshot.snapshotter import Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.solver.key import Content
 from polyarch.solver.slots import SlotKind
@@ -221,20 +223,32 @@ class Worker:
             return _merged(inputs)
         base = inputs[0]
         assert isinstance(base, LayerStack)
+        if isinstance(op, OutputOp):
+            return base.more[op.number - 1]
+        if isinstance(op, DiffOp):
+            return self._difference(vertex, inputs, cancel)
         self.images.ensure_unpacked(base, vertex.inputs[0], cancel)
         if isinstance(op, ExecOp):
-            return base.with_layer(self._exec(vertex, base, inputs, cancel))
+            return self._exec(vertex, base, inputs, cancel)
         assert isinstance(op, FileOp)
         return self._change(vertex, op, base, inputs, cancel)
 
     def _exec(
         self, vertex: Vertex, base: LayerStack, inputs: Sequence[Result], cancel: CancelToken
-    ) -> SnapshotID:
+    ) -> LayerStack:
         # With the rest of what runs programs: builds that run none don't load it.
         from polyarch.worker.exec import Work  # noqa: PLC0415
 
         work = Work(vertex=vertex, stack=base, sources=inputs, reading=self.reading, cancel=cancel)
-        return self.steps().run(work)
+        snapshot = self.steps().run(work)
+        assert isinstance(vertex.op, ExecOp)
+        more = {}
+        for mount in vertex.op.mounts:
+            if isinstance(mount, BindMount) and mount.output:
+                below = inputs[mount.input]
+                assert isinstance(below, LayerStack)
+                more[mount.output] = below.with_layer(work.outputs[mount.output])
+        return base.with_layer(snapshot, tuple(more[number] for number in sorted(more)))
 
     def _source(self, vertex: Vertex, cancel: CancelToken) -> Result:
         op = vertex.op
@@ -252,6 +266,24 @@ class Worker:
         if name not in self.contexts:
             raise InternalError(f"the graph names the build context {name!r}, which isn't there")
         return self.contexts[name]
+
+    def _difference(
+        self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken
+    ) -> LayerStack:
+        lower, upper = inputs
+        assert isinstance(lower, LayerStack)
+        assert isinstance(upper, LayerStack)
+        count = len(lower.layers)
+        if upper.snapshots[:count] == lower.snapshots:
+            return _merged((LayerStack(), LayerStack(layers=upper.layers[count:])))
+        # Few graphs compare what doesn't go on one another.
+        from polyarch.worker.difference import Difference  # noqa: PLC0415
+
+        self.images.ensure_unpacked(lower, vertex.inputs[0], cancel)
+        with self.reading(upper, vertex.inputs[1], cancel) as above:
+            made = Difference(snapshotter=self.snapshotter, below=lower.snapshots, above=above)
+            layer = LayerRef(snapshot=made.make(vertex.name), is_linked=True)
+        return LayerStack(layers=(layer,))
 
     def _change(
         self,
@@ -313,7 +345,9 @@ class Worker:
             tree = LayerStack.from_json(stored)
         except (ValueError, KeyError, TypeError):
             return None
-        own = (layer.snapshot for layer in tree.layers if layer.blob is None)
+        if isinstance(vertex.op, ExecOp) and len(tree.more) != vertex.op.outputs:
+            return None  # a cache of other machines tells of the root alone
+        own = (layer.snapshot for layer in tree.all_layers if layer.blob is None)
         is_here = all(map(self.snapshotter.exists, own)) and self.images.is_in_reach(tree, cancel)
         return tree if is_here else None
 

@@ -64,6 +64,14 @@ class Definition:
     ops: Mapping[Digest, Op]
     wanted: Input | None
 
+    def used(self) -> dict[Digest, set[int]]:
+        """Return which outputs of each op somebody uses."""
+        found: dict[Digest, set[int]] = {}
+        inputs = [each for op in self.ops.values() for each in op.inputs]
+        for each in (*inputs, *((self.wanted,) if self.wanted is not None else ())):
+            found.setdefault(each.op, set()).add(each.output)
+        return found
+
 
 def read_definition(data: bytes) -> Definition:
     """Read a definition, inputs before their users. Raises IntegrityError."""

@@ -6,41 +6,48 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 from polyarch.buildkit.messages import read_pairs
+from polyarch.digest import Digest
 from polyarch.dockerfile.lowering.lowering import BaseImages
 from polyarch.dockerfile.lowering.remote import git_op
-from polyarch.errors import InputError
+from polyarch.errors import InputError, IntegrityError
 from polyarch.golang.json import read_json
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.op import (
     CopyAction,
+    DiffOp,
     FileOp,
     GitOp,
     HttpOp,
     ImageOp,
     LocalOp,
     MergeOp,
+    OutputOp,
     ScratchOp,
+    SymlinkAction,
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.record import field, frozen, replace
 from polyarch.serve.llb.definition import (
+    DIFF,
     EXEC,
     FILE,
     MERGE,
+    PASSTHROUGH,
     SOURCE,
     Definition,
     Input,
     Op,
 )
-from polyarch.serve.llb.execs import ExecReader
-from polyarch.serve.llb.files import read_files
+from polyarch.serve.llb.execs import ExecReader, TakeInput
+from polyarch.serve.llb.files import FilesReader
 from polyarch.serve.receiving import Wanted
 from polyarch.text.giturl import parse_git_reference
+from polyarch.wire import Message
 
 __all__ = ["Locals", "Lowering"]
 
-_KINDS = {5: "build", 7: "diff", 8: "passthrough"}
+_KINDS = {5: "build"}
 _IMAGE, _LOCAL, _LAYOUT = "docker-image://", "local://", "oci-layout://"
 
 Locals = dict[str, Wanted]
@@ -61,10 +68,12 @@ class Lowering:
     execs: ExecReader
     found: Locals = field(default_factory=dict)
     _made: dict[Input, Vertex] = field(default_factory=dict, repr=False)
+    _used: dict[Digest, set[int]] = field(default_factory=dict, repr=False)
 
     def lower(self) -> Vertex:
         """Return the vertex of what the definition is for, one with layers even if that is a source. Raises InputError."""
         wanted = self.definition.wanted
+        self._used.update(self.definition.used())
         return self._scratch() if wanted is None else self._layers(self._take(wanted))
 
     def _take(self, wanted: Input) -> Vertex:
@@ -99,17 +108,38 @@ class Lowering:
         if op.kind == SOURCE:
             return self._source(op)
         if op.kind == EXEC:
-            made, inputs = self.execs.read(op, output, take)
-            return self._add(op, made, (self._layers(inputs[0]), *inputs[1:]), " ".join(made.argv))
+            return self._exec(op, output, take, layers)
         if op.kind == FILE:
-            changed, inputs = read_files(op, output, take)
-            inputs = (self._layers(inputs[0]), *inputs[1:])
-            return self._add(op, changed, inputs, _file_name(changed))
+            return self._files(op, output, take)
         if op.kind == MERGE:
             numbers = [each.integer(1) for each in op.message.messages(1)]
             return self._add(op, MergeOp(), tuple(map(layers, numbers)), "merge")
+        if op.kind == DIFF:
+            ends = [Message(op.message.bytes(each)).integer(1) for each in (1, 2)]
+            return self._add(op, DiffOp(), tuple(map(layers, ends)), "diff")
+        if op.kind == PASSTHROUGH:
+            outputs = op.message.integers(2)
+            if not 0 <= output < len(outputs):
+                raise IntegrityError(f"a passthrough op has no output {output}")
+            return take(outputs[output])
         kind = _KINDS.get(op.kind, "unknown")
         raise InputError(f"ops of the kind {kind} aren't supported yet")
+
+    def _exec(self, op: Op, output: int, take: TakeInput, layers: TakeInput) -> Vertex:
+        used = self._used.get(op.digest, set())
+        made, inputs, numbers = self.execs.read(op, used, take, layers)
+        if output not in numbers:
+            raise IntegrityError(f"an exec op has no output {output}")
+        vertex = self._add(op, made, inputs, " ".join(made.argv))
+        number = numbers[output]
+        return self.maker.add(OutputOp(number=number), (vertex,)) if number else vertex
+
+    def _files(self, op: Op, output: int, take: TakeInput) -> Vertex:
+        def add(made: FileOp, inputs: tuple[Vertex, ...]) -> Vertex:
+            inputs = (self._layers(inputs[0]), *inputs[1:])
+            return self._add(op, made, inputs, _file_name(made))
+
+        return FilesReader(op=op, take=take, add=add).read(output)
 
     def _add(self, op: Op, made: object, inputs: tuple[Vertex, ...], name: str) -> Vertex:
         return self.maker.add(
@@ -190,6 +220,9 @@ def _file_name(op: FileOp) -> str:
     for action in op.actions:
         if isinstance(action, CopyAction):
             names.append(f"copy {' '.join(action.sources)} {action.destination}")
+        elif isinstance(action, SymlinkAction):
+            names.append(f"symlink {action.target} -> {action.path}")
         else:
-            names.append(f"{type(action).__name__.removesuffix('Action').lower()} {action.path}")
+            kind = type(action).__name__.removesuffix("Action").lower()
+            names.append(f"{kind} {action.path}")
     return ", ".join(names)
