@@ -7,14 +7,17 @@ import os
 import signal
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from polyarch.buildkit.address import Target
 from polyarch.buildkit.build import Remote
-from polyarch.buildkit.nodes import look_at
+from polyarch.buildkit.nodes import look_at, remote_at
+from polyarch.wire import Message, field
+from tests.support.callers.frontends import Frontend, ref_of, returning
+from tests.support.callers.graphs import DIFF, EXEC, FILE, NONE, Graph, action, meta, mount
 from tests.support.machine.engines import User
 from tests.support.machine.processes import below, watching
 from tests.support.machine.programs import Person, person
@@ -191,3 +194,54 @@ def _runs(pid: int, words: str) -> bool:
         return words in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:
         return False
+
+
+def test_graphs_of_other_programs(server: Server, registry: RealRegistry) -> None:
+    graph = Graph()
+    base = graph.source(f"docker-image://{registry.host}/library/busybox")
+    script = (
+        "echo root >/root-file; rm /bin/vi; echo out >/out/file; ln /out/file /out/same; exit 3"
+    )
+    body = b"".join(
+        (
+            meta("sh", "-c", script, more=field(12, bytes((3,)))),
+            mount("/", 0, f4=0),
+            mount("/out", NONE, f4=1),
+        )
+    )
+    step = graph.op(EXEC, body, (base, 0))
+    ends = field(1, field(1, 0)) + field(2, field(1, 1))
+    changed = graph.op(DIFF, ends, (base, 0), (step, 0))
+    copied = field(1, "/") + field(2, "/") + field(4, -1) + field(6, 1) + field(11, -1)
+    files = graph.op(
+        FILE,
+        b"".join(
+            (
+                action(4, copied + field(12, "f*") + field(8, 1), 0, NONE, 1),
+                action(8, field(1, "file") + field(2, "/link") + field(4, -1), 2, NONE),
+                action(7, field(1, "/root-*") + field(3, 1), 3, 0),
+            )
+        ),
+        (changed, 0),
+        (step, 1),
+    )
+    remote = remote_at(f"unix://{server.socket}", {}, {"DOCKER_CONFIG": str(server.client.home)})
+
+    def of(number: int, message: bytes) -> Callable[[list[Message]], bytes]:
+        return lambda told: field(1, ref_of(told[number])) + message
+
+    *_, listed, difference, linked, _ = Frontend(remote).run(
+        ("Solve", field(1, graph.definition((files, 0)))),
+        ("Solve", field(1, graph.definition((changed, 0)))),
+        ("ReadDir", of(0, field(2, "/"))),
+        ("ReadDir", of(1, field(2, "/"))),
+        ("StatFile", of(0, field(2, "/link"))),
+        returning(0),
+    )
+
+    assert {each.text(1) for each in listed.messages(1)} >= {"file", "link"}
+    assert "same" not in {each.text(1) for each in listed.messages(1)}
+    names = {each.text(1) for each in difference.messages(1)}
+    assert "root-file" in names
+    assert not names & {"out", "etc", "home"}
+    assert Message(linked.bytes(1)).text(7) == "file"

@@ -156,16 +156,23 @@ class LocalOp:
 class HttpOp:
     """A file of a web server, as the only one of a tree, called `filename`.
 
-    `checksum` is the digest that it must have, "" for any.
+    `checksum` is the digest that it must have, "" for any. `headers` are sent along; `auth_secret` is the secret that
+    is sent as Authorization in place of that of the machine's name, "" for none.
     """
 
     url: str
     filename: str
     checksum: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    auth_secret: str = ""
 
     def definition(self) -> JSONObject:
-        """Everything, as JSON."""
-        return {"type": "http", **asdict(self)}
+        """Everything, as JSON; what few files have is left out of the others' (and of their keys)."""
+        form: JSONObject = {"type": "http", **asdict(self)}
+        for name in ("headers", "auth_secret"):
+            if not form[name]:
+                del form[name]
+        return form
 
     def cache_form(self) -> JSONObject:
         """What a cached result depends on. The content is looked at by whoever reads it."""

@@ -208,7 +208,16 @@ class Builds:
                 request=asked,
                 caches=caches,
                 contexts=contexts,
+                bring_result=lambda ref: self._layout(
+                    self._promised(ref), caches.directory("input")
+                ),
             )
+
+    def _promised(self, ref: str) -> Promise:
+        promise = self.promises.find(ref)
+        if promise is None:
+            raise InputError(f"no such ref: {ref}")
+        return promise
 
     def _policy(self, promise: Promise, client: Client) -> Policy | None:
         """Return whom to ask what may be used, None for nobody; the main context is asked about here."""
@@ -265,6 +274,7 @@ class _Work:
     request: BuildRequest
     caches: ClientCaches
     contexts: LocalContexts
+    bring_result: Callable[[str], str]
 
     def carry_out(self, outputs: tuple[Output, ...]) -> BuildResult:
         """Build, with these outputs; a record is kept unless the client says that nobody is to know."""
@@ -275,7 +285,11 @@ class _Work:
             if request.frontend:
                 return build_on(self.engine, asked, sink=sink, cancel=job.cancel)
             frontend = LLBFrontend(
-                request, self.contexts, self.caches, self.engine.store.stat_index
+                request,
+                self.contexts,
+                self.caches,
+                self.engine.store.stat_index,
+                self.bring_result,
             )
             return build_definition_on(self.engine, asked, frontend, sink, job.cancel)
 

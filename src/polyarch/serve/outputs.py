@@ -54,6 +54,9 @@ class ClientOutputs:
         for number, each in enumerate(exporters):
             attributes = {k: v for k, v in each.attributes.items() if k not in _OF_CLIENTS}
             if each.type in {OutputType.IMAGE, OutputType.REGISTRY}:
+                if find_bool(attributes.get("push", "")):
+                    # Clients have no way to see or remove what is kept here under a name.
+                    attributes.setdefault("store", "false")
                 self.outputs.append(Output(type=each.type, attributes=attributes))
                 continue
             path = store.temporary("output")

@@ -40,7 +40,7 @@ class Difference:
         snapshot = new_snapshot()
         with self.snapshotter.prepare(self.below) as draft:
             self._remove_gone(draft.root)
-            ledger = _Likeness(draft.root)
+            ledger = _Likeness(root=draft.root)
             copier = Copier(source=self.above, root=draft.root, ledger=ledger, replaces=True)
             copier.copy(find_path(self.above, "/"), "/")
             draft.commit(snapshot, SnapshotRecord(id=snapshot, description=description))

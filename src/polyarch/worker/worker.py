@@ -273,10 +273,12 @@ class Worker:
         lower, upper = inputs
         assert isinstance(lower, LayerStack)
         assert isinstance(upper, LayerStack)
-        count = len(lower.layers)
-        if upper.snapshots[:count] == lower.snapshots:
-            return _merged((LayerStack(), LayerStack(layers=upper.layers[count:])))
-        # Few graphs compare what doesn't go on one another.
+        rest = upper.layers[len(lower.layers) :]
+        is_above = upper.snapshots[: len(lower.layers)] == lower.snapshots
+        # Those of steps hold more than what has changed: directories that were only gone through.
+        if is_above and all(each.blob is not None for each in rest):
+            return _merged((LayerStack(), LayerStack(layers=rest)))
+        # Few graphs compare anything.
         from polyarch.worker.difference import Difference  # noqa: PLC0415
 
         self.images.ensure_unpacked(lower, vertex.inputs[0], cancel)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from polyarch.errors import InputError
 from polyarch.graph.op import (
@@ -17,7 +18,7 @@ from polyarch.graph.op import (
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import DEFAULT_PATH
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.serve.llb.definition import Op
 from polyarch.wire import Message
@@ -57,6 +58,7 @@ class ExecReader:
             raise InputError("the root of an exec op is no bind mount")
         numbers = {root.integer(4): 0}
         inputs = [layers(root.integer(1))]
+        cwd = Message(op.message.bytes(1)).text(3) or "/"
         found = []
         for each in mounts:
             if each is root:
@@ -65,13 +67,15 @@ class ExecReader:
             number = len(numbers) if is_output else 0
             if is_output:
                 numbers[each.integer(4)] = number
-            found.append(_mount(each, inputs, (take, layers), number))
+            mount = _mount(each, inputs, (take, layers), number)
+            # Targets may be relative to the working directory.
+            found.append(replace(mount, target=os.path.join(cwd, mount.target)))
         return self._op(op, (*found, *_variables(op.message))), tuple(inputs), numbers
 
     def _op(self, op: Op, mounts: tuple[ExecMount, ...]) -> ExecOp:
         meta = Message(op.message.bytes(1))
-        network = _NETWORKS[op.message.integer(3)]
-        security = _SECURITIES[op.message.integer(4)]
+        network = _named(_NETWORKS, op.message.integer(3), "network")
+        security = _named(_SECURITIES, op.message.integer(4), "security")
         for wanted in (f"network.{network}", f"security.{security}"):
             if wanted in {"network.host", "security.insecure"} and wanted not in self.allow:
                 raise InputError(f"{wanted} is not allowed", hint=f"allow it: --allow {wanted}")
@@ -96,6 +100,12 @@ class ExecReader:
             devices=tuple(each.text(1) for each in op.message.messages(6)),
             exit_codes=meta.integers(12),
         )
+
+
+def _named(names: Sequence[str], number: int, what: str) -> str:
+    if not 0 <= number < len(names):
+        raise InputError(f"invalid {what} mode: {number}")
+    return names[number]
 
 
 def _with_path(env: tuple[str, ...]) -> tuple[str, ...]:
@@ -134,7 +144,7 @@ def _mount(
         return CacheMount(
             target=target,
             id=told.text(1) or target,
-            sharing=_SHARINGS[told.integer(2)],
+            sharing=_shared(told.integer(2)),
             read_only=is_read_only,
             input=number if has_source else None,
             source=source,
@@ -147,6 +157,12 @@ def _mount(
         read_only=is_read_only,
         output=0 if is_read_only else output,
     )
+
+
+def _shared(number: int) -> Sharing:
+    if not 0 <= number < len(_SHARINGS):
+        raise InputError(f"invalid cache sharing mode: {number}")
+    return _SHARINGS[number]
 
 
 def _secret(target: str, told: Message) -> SecretMount:

@@ -11,6 +11,7 @@ from polyarch.dockerfile.lowering.lowering import BaseImages
 from polyarch.dockerfile.lowering.remote import git_op
 from polyarch.errors import InputError, IntegrityError
 from polyarch.golang.json import read_json
+from polyarch.golang.strconv import parse_uint
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.op import (
     CopyAction,
@@ -45,9 +46,13 @@ from polyarch.serve.receiving import Wanted
 from polyarch.text.giturl import parse_git_reference
 from polyarch.wire import Message
 
-__all__ = ["Locals", "Lowering"]
+__all__ = ["RESULT_SCHEME", "Locals", "Lowering"]
 
 _KINDS = {5: "build"}
+_HEADERS = ("Accept", "User-Agent")
+"""Those of a graph that are sent; others don't count, as with BuildKit."""
+RESULT_SCHEME = "polyarch-result://"
+"""What stands for a result that was promised: only we understand it."""
 _IMAGE, _LOCAL, _LAYOUT = "docker-image://", "local://", "oci-layout://"
 
 Locals = dict[str, Wanted]
@@ -58,13 +63,15 @@ Locals = dict[str, Wanted]
 class Lowering:
     """Makes vertices of one definition; `found` collects the local directories that they read.
 
-    `bring_layout` makes an address here of a layout of the client's, by its address and its store there.
+    `bring_layout` makes an address here of a layout of the client's, by its address and its store there, and
+    `bring_result` of what was promised, by its ref.
     """
 
     definition: Definition
     maker: GraphMaker
     images: BaseImages
     bring_layout: Callable[[str, str], str]
+    bring_result: Callable[[str], str]
     execs: ExecReader
     found: Locals = field(default_factory=dict)
     _made: dict[Input, Vertex] = field(default_factory=dict, repr=False)
@@ -168,17 +175,46 @@ class Lowering:
         if identifier.startswith(_LAYOUT):
             store = attributes.get("oci.store", "")
             return self._image(op, self.bring_layout(identifier, store))
+        if identifier.startswith(RESULT_SCHEME):
+            return self._image(op, self.bring_result(identifier.removeprefix(RESULT_SCHEME)))
         if identifier.startswith(_LOCAL):
             return self._local(op, identifier.removeprefix(_LOCAL), attributes)
         if identifier.startswith("git://"):
             return self._git(op, identifier, attributes)
         if identifier.startswith(("http://", "https://")):
-            name = attributes.get("http.filename") or identifier.rstrip("/").rpartition("/")[2]
-            made = HttpOp(
-                url=identifier, filename=name, checksum=attributes.get("http.checksum", "")
-            )
-            return self._add(op, made, (), identifier)
+            return self._file(op, identifier, attributes)
         raise InputError(f"sources like {identifier} aren't supported yet")
+
+    def _file(self, op: Op, url: str, attributes: Mapping[str, str]) -> Vertex:
+        made = HttpOp(
+            url=url,
+            filename=attributes.get("http.filename") or url.rstrip("/").rpartition("/")[2],
+            checksum=attributes.get("http.checksum", ""),
+            headers=tuple(
+                (name, attributes[key])
+                for name in _HEADERS
+                if (key := f"http.header.{name.lower()}") in attributes
+            ),
+            auth_secret=attributes.get("http.authheadersecret", ""),
+        )
+        if any(name.startswith("http.sig.") for name in attributes):
+            raise InputError("signatures of files of web servers aren't verified yet")
+        vertex = self._add(op, made, (), url)
+        mode, uid, gid = (attributes.get(f"http.{each}", "") for each in ("perm", "uid", "gid"))
+        if not (mode or uid or gid):
+            return vertex
+        # In its own tree a file is root's; so it gets one in which it isn't.
+        copied = CopyAction(
+            input=1,
+            sources=(made.filename,),
+            destination=f"/{made.filename}",
+            owner=f"{uid or 0}:{gid or 0}",
+            mode=f"{_mode(mode):o}" if mode else "",
+            is_literal=True,
+        )
+        return self.maker.add(
+            FileOp(actions=(copied,)), (self._scratch(), vertex), name=f"copy {url}"
+        )
 
     def _image(self, op: Op, name: str) -> Vertex:
         image = self.images.resolve(name, op.platform)
@@ -206,6 +242,11 @@ class Lowering:
         if checksum := attributes.get("git.checksum", ""):
             made = replace(made, checksum=checksum)
         return self._add(op, made, (), identifier)
+
+
+def _mode(text: str) -> int:
+    """Read a mode as Go's numbers are written: octal with a leading 0."""
+    return parse_uint(text, base=8 if text.startswith("0") else 10)
 
 
 def _texts(text: str) -> tuple[str, ...]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from polyarch.buildkit.messages import pairs
 from polyarch.digest import DiffID, Digest, sha256
 from polyarch.errors import InputError, IntegrityError
 from polyarch.graph.actions import Manner, RmAction, SymlinkAction
@@ -40,9 +37,21 @@ from polyarch.serve.llb.definition import read_definition
 from polyarch.serve.llb.execs import ExecReader
 from polyarch.serve.llb.graphs import Lowering
 from polyarch.wire import field
+from tests.support.callers.graphs import (
+    BUILD,
+    DIFF,
+    EXEC,
+    FILE,
+    MERGE,
+    NONE,
+    PASSTHROUGH,
+    SOURCE,
+    Graph,
+    action,
+    meta,
+    mount,
+)
 
-EXEC, SOURCE, FILE, BUILD, MERGE, DIFF, PASSTHROUGH = range(2, 9)
-NONE = -1
 ARM = field(1, "arm64") + field(2, "linux")
 
 
@@ -57,60 +66,19 @@ class Images:
         )
 
 
-class Graph:
-    """Writes a definition op by op."""
-
-    def __init__(self) -> None:
-        self._ops: list[bytes] = []
-        self._metadata = b""
-
-    def op(
-        self,
-        kind: int,
-        body: bytes,
-        *inputs: tuple[Digest, int],
-        metadata: bytes = b"",
-        platform: bytes = b"",
-    ) -> Digest:
-        taken = (field(1, field(1, digest) + field(2, index)) for digest, index in inputs)
-        # An empty message is there, too.
-        told = field(kind, body) or bytes((kind << 3 | 2, 0))
-        data = b"".join(taken) + told + field(10, platform)
-        self._ops.append(data)
-        self._metadata += field(2, field(1, sha256(data)) + field(2, metadata))
-        return sha256(data)
-
-    def source(self, identifier: str, **more: Any) -> Digest:
-        attributes = more.pop("attributes", {})
-        return self.op(SOURCE, field(1, identifier) + pairs(2, attributes), **more)
-
-    def definition(self, *wanted: tuple[Digest, int]) -> bytes:
-        last = b"".join(field(1, field(1, digest) + field(2, index)) for digest, index in wanted)
-        return b"".join(field(1, each) for each in (*self._ops, last)) + self._metadata
-
-
 def lowering(definition: bytes, *allowed: str) -> Lowering:
     return Lowering(
         definition=read_definition(definition),
         maker=GraphMaker(),
         images=Images(),
         bring_layout=lambda address, store: f"oci-layout:///here/{store}",
+        bring_result=lambda ref: f"oci-layout:///results/{ref}",
         execs=ExecReader(allow=frozenset(allowed)),
     )
 
 
 def lower(graph: Graph, wanted: Digest, output: int = 0, *allowed: str) -> Vertex:
     return lowering(graph.definition((wanted, output)), *allowed).lower()
-
-
-def mount(target: str, number: int = NONE, **more: Any) -> bytes:
-    """Write a mount of an exec; by default of nothing, and without an output."""
-    fields = {1: number, 3: target, 4: NONE, **{int(k[1:]): v for k, v in more.items()}}
-    return field(2, b"".join(field(each, fields[each]) for each in sorted(fields)))
-
-
-def meta(*argv: str, more: bytes = b"") -> bytes:
-    return field(1, b"".join(field(1, each) for each in argv) + field(3, "/w") + more)
 
 
 def test_an_image_and_a_step_with_all_mounts() -> None:
@@ -208,13 +176,6 @@ def test_files_are_changed_one_after_the_other() -> None:
     )
     assert [type(each.op) for each in found.inputs] == [ScratchOp, ImageOp]
     assert found.name == "mkdir /d, mkfile /d/f, copy /a* /b/"
-
-
-def action(number: int, told: bytes, base: int, output: int, source: int = NONE) -> bytes:
-    """Write an action of a file op."""
-    return field(
-        2, field(1, base) + field(2, source) + field(3, output) + (field(number, told) or b"")
-    )
 
 
 def test_actions_that_use_one_another() -> None:
@@ -379,3 +340,58 @@ def test_an_input_that_is_not_there() -> None:
 
     with pytest.raises(IntegrityError, match="missing input"):
         read_definition(data)
+
+
+def test_targets_are_relative_to_the_working_directory() -> None:
+    graph = Graph()
+    step = graph.op(EXEC, meta("x") + mount("/", f4=0) + mount("data", f4=1, f6=4))
+
+    found = lower(graph, step).op
+
+    assert isinstance(found, ExecOp)
+    assert found.mounts == (TmpfsMount(target="/w/data"),)
+
+
+def test_what_a_web_server_is_told_and_the_file_is_to_be() -> None:
+    graph = Graph()
+    attributes = {
+        "http.header.accept": "text/plain",
+        "http.header.x-other": "x",
+        "http.authheadersecret": "token",
+        "http.perm": "0640",
+        "http.gid": "5",
+    }
+    file = graph.source("https://x.test/dir/file", attributes=attributes)
+
+    found = lower(graph, file)
+
+    assert found.op == FileOp(
+        actions=(
+            CopyAction(
+                input=1,
+                sources=("file",),
+                destination="/file",
+                owner="0:5",
+                mode="640",
+                is_literal=True,
+            ),
+        )
+    )
+    assert found.inputs[1].op == HttpOp(
+        url="https://x.test/dir/file",
+        filename="file",
+        headers=(("Accept", "text/plain"),),
+        auth_secret="token",
+    )
+    signed = graph.source("https://x.test/s", attributes={"http.sig.pubkey": "k"})
+    with pytest.raises(InputError, match="signatures"):
+        lower(graph, signed)
+
+
+def test_results_of_others_are_sources() -> None:
+    graph = Graph()
+
+    found = lower(graph, graph.source("polyarch-result://ref-7"))
+
+    assert isinstance(found.op, ImageOp)
+    assert found.op.reference == "oci-layout:///results/ref-7"
