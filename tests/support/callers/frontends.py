@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from grpclib.client import UnaryUnaryMethod
+from grpclib.const import Cardinality
+from grpclib.const import Handler as Method
 
 from polyarch.buildkit.api import Api
 from polyarch.buildkit.build import Remote
 from polyarch.buildkit.connection import connect
+from polyarch.buildkit.files import Directory, directory_method
 from polyarch.buildkit.messages import SolveOptions
 from polyarch.buildkit.session import run_session
 from polyarch.wire import Message, field
@@ -32,10 +36,13 @@ def returning(number: int) -> Asked:
 
 
 class Frontend:
-    """A build whose frontend is the test: a session without services, a call of Solve, and calls of the gateway."""
+    """A build whose frontend is the test: a session with directories alone, a call of Solve, and calls of the gateway."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, directories: Mapping[str, Path] | None = None) -> None:
         self._remote = remote
+        given = {name: Directory(path) for name, path in (directories or {}).items()}
+        send = Method(directory_method(given), Cardinality.STREAM_STREAM, bytes, bytes)
+        self._methods = {"/moby.filesync.v1.FileSync/DiffCopy": send} if given else {}
         self.solved: dict[str, str] = {}
 
     def run(
@@ -51,7 +58,7 @@ class Frontend:
     ) -> list[Message]:
         channel = connect(self._remote.target)
         api, ready = Api(channel), asyncio.Event()
-        session = asyncio.create_task(run_session(api, "sid", "key", {}, ready))
+        session = asyncio.create_task(run_session(api, "sid", "key", self._methods, ready))
         options = SolveOptions(
             ref="ref", session="sid", attributes={}, frontend="", exporters=exporters
         )

@@ -269,3 +269,26 @@ def test_a_question_about_a_dockerfile(remote: Remote, tmp_path: Path) -> None:
 
     told = {each.text(1): each.bytes(2) for each in Message(solved.bytes(3)).messages(10)}
     assert told == {"result.txt": b"frontend.outline of app", "version": b"1.0.0"}
+
+
+def test_the_config_of_an_image_that_is_not_built_yet(remote: Remote, tmp_path: Path) -> None:
+    plant(tmp_path / "context", {"Dockerfile": f"FROM {BASE}\nENV A=b\nCMD x\n", "wrong": "FRO x"})
+    contexts = dict.fromkeys(("context", "dockerfile"), tmp_path / "context")
+
+    def told(attributes: dict[str, str]) -> dict[str, Any]:
+        asked = field(2, "dockerfile.v0") + pairs(3, attributes)
+        solved, _ = Frontend(remote, contexts).run(("Solve", asked), ("Return", field(1, b"")))
+        found = Message(solved.bytes(3)).messages(10)
+        return {each.text(1): json.loads(each.bytes(2)) for each in found}
+
+    one = told({})
+    two = told({"platform": "linux/amd64,linux/arm64"})
+
+    assert one["containerimage.config"]["config"]["Cmd"] == ["/bin/sh", "-c", "x"]
+    assert "A=b" in one["containerimage.config"]["config"]["Env"]
+    assert {name: each["architecture"] for name, each in two.items() if "config" in name} == {
+        "containerimage.config/linux/amd64": "amd64",
+        "containerimage.config/linux/arm64": "arm64",
+    }
+    # What is wrong with a Dockerfile is told by the build.
+    assert told({"filename": "wrong"}) == {}
