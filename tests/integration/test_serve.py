@@ -17,7 +17,7 @@ from polyarch.buildkit.build import Remote
 from polyarch.buildkit.nodes import look_at, remote_at
 from polyarch.wire import Message, field
 from tests.support.callers.frontends import Frontend, ref_of, returning
-from tests.support.callers.graphs import DIFF, EXEC, FILE, NONE, Graph, action, meta, mount
+from tests.support.callers.graphs import DIFF, EXEC, FILE, MERGE, NONE, Graph, action, meta, mount
 from tests.support.machine.engines import User
 from tests.support.machine.processes import below, watching
 from tests.support.machine.programs import Person, person
@@ -198,10 +198,10 @@ def _runs(pid: int, words: str) -> bool:
 
 def test_graphs_of_other_programs(server: Server, registry: RealRegistry) -> None:
     graph = Graph()
-    base = graph.source(f"docker-image://{registry.host}/library/busybox")
-    script = (
-        "echo root >/root-file; rm /bin/vi; echo out >/out/file; ln /out/file /out/same; exit 3"
-    )
+    image = graph.source(f"docker-image://{registry.host}/library/busybox")
+    written = field(1, "/kept") + field(2, 0o644) + field(3, b"kept") + field(5, -1)
+    base = graph.op(FILE, action(5, written, 0, 0), (image, 0))
+    script = "echo root >/root-file; rm /kept; echo out >/out/file; ln /out/file /out/same; exit 3"
     body = b"".join(
         (
             meta("sh", "-c", script, more=field(12, bytes((3,)))),
@@ -225,23 +225,32 @@ def test_graphs_of_other_programs(server: Server, registry: RealRegistry) -> Non
         (changed, 0),
         (step, 1),
     )
+    # A layer that comes twice, and one that takes back what the step has done.
+    inputs = b"".join(field(1, field(1, number) or b"\x08\x00") for number in range(2))
+    twice = graph.op(MERGE, inputs, (changed, 0), (changed, 0))
+    back = graph.op(DIFF, ends, (step, 0), (base, 0))
+    undone = graph.op(MERGE, inputs, (step, 0), (back, 0))
     remote = remote_at(f"unix://{server.socket}", {}, {"DOCKER_CONFIG": str(server.client.home)})
 
     def of(number: int, message: bytes) -> Callable[[list[Message]], bytes]:
         return lambda told: field(1, ref_of(told[number])) + message
 
-    *_, listed, difference, linked, _ = Frontend(remote).run(
-        ("Solve", field(1, graph.definition((files, 0)))),
-        ("Solve", field(1, graph.definition((changed, 0)))),
-        ("ReadDir", of(0, field(2, "/"))),
-        ("ReadDir", of(1, field(2, "/"))),
+    wanted = (files, changed, twice, undone)
+    answers = Frontend(remote).run(
+        *(("Solve", field(1, graph.definition((each, 0)))) for each in wanted),
+        *(("ReadDir", of(number, field(2, "/"))) for number in range(len(wanted))),
         ("StatFile", of(0, field(2, "/link"))),
+        ("StatFile", of(3, field(2, "/kept"))),
         returning(0),
     )
+    listed, difference, same, whole, linked, kept, _ = answers[len(wanted) :]
 
     assert {each.text(1) for each in listed.messages(1)} >= {"file", "link"}
     assert "same" not in {each.text(1) for each in listed.messages(1)}
     names = {each.text(1) for each in difference.messages(1)}
     assert "root-file" in names
     assert not names & {"out", "etc", "home"}
+    assert {each.text(1) for each in same.messages(1)} == names
     assert Message(linked.bytes(1)).text(7) == "file"
+    assert "root-file" not in {each.text(1) for each in whole.messages(1)}
+    assert Message(kept.bytes(1)).text(1) == "kept"

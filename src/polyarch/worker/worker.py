@@ -31,7 +31,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, cancellable
 from polyarch.record import field, frozen, replace
-from polyarch.snapshot.snapshotter import Snapshotter
+from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerRef, LayerStack
 from polyarch.solver.key import Content
 from polyarch.solver.slots import SlotKind
@@ -366,9 +366,13 @@ def _image(op: ImageOp) -> LayerStack:
 
 
 def _merged(inputs: Sequence[Result]) -> LayerStack:
-    """Put the layers of all inputs on top of one another."""
-    layers: list[LayerRef] = []
-    for number, source in enumerate(inputs):
+    """Put the layers of all inputs on top of one another.
+
+    What a layer holds is there as it is the topmost time that it comes, and overlayfs takes none twice.
+    """
+    found: dict[SnapshotID, LayerRef] = {}
+    for number, source in reversed(tuple(enumerate(inputs))):
         assert isinstance(source, LayerStack)
-        layers += [replace(layer, is_linked=number > 0) for layer in source.layers]
-    return LayerStack(layers=tuple(layers))
+        for layer in reversed(source.layers):
+            found.setdefault(layer.snapshot, replace(layer, is_linked=number > 0))
+    return LayerStack(layers=tuple(reversed(found.values())))

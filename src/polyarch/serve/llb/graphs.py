@@ -154,6 +154,7 @@ class Lowering:
             inputs,
             name=op.name or name,
             ignore_cache=op.ignores_cache,
+            location=self.definition.locations.get(op.digest),
         )
 
     def _scratch(self) -> Vertex:

@@ -395,3 +395,22 @@ def test_results_of_others_are_sources() -> None:
 
     assert isinstance(found.op, ImageOp)
     assert found.op.reference == "oci-layout:///results/ref-7"
+
+
+def test_places_in_the_text_that_a_graph_was_made_from() -> None:
+    graph = Graph()
+    step = graph.op(EXEC, meta("x") + mount("/", f4=0))
+    line = field(1, field(1, 2)) + field(2, field(1, 3))
+    places = field(1, field(2, line))
+    source = field(1, field(1, step) + field(2, places)) + field(
+        2, field(1, "build.hlb") + field(2, b"1\n2\n3\n")
+    )
+
+    found = lowering(graph.definition((step, 0)) + field(3, source)).lower()
+
+    assert found.location is not None
+    assert (found.location.source.name, found.location.start, found.location.end) == (
+        "build.hlb",
+        2,
+        3,
+    )
