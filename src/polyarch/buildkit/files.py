@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote_plus
@@ -18,6 +18,7 @@ from urllib.parse import unquote_plus
 from polyarch.buildkit.messages import Packet, PacketKind, Stat, packet_bytes, read_packet
 from polyarch.errors import InputError
 from polyarch.inroot import open_regular
+from polyarch.record import replace
 from polyarch.text.ignore import ContextFilter, Matcher
 
 __all__ = [
@@ -44,6 +45,9 @@ _KINDS = {
 _BITS = {stat.S_ISUID: _SETUID, stat.S_ISGID: _SETGID, stat.S_ISVTX: _STICKY}
 
 
+_Entry = tuple[Stat, os.stat_result]
+
+
 class Directory:
     """A directory that a daemon may read, by its path."""
 
@@ -65,22 +69,41 @@ def unix_mode(mode: int) -> int:
     return mode & 0o777 | bits | (found[0] if found else stat.S_IFREG)
 
 
+Links = dict[tuple[int, int], str]
+"""The paths of files that have several, by device and inode: the first one that was told of."""
+
+
 def entries(
-    root: Path, *, includes: Sequence[str] = (), excludes: Sequence[str] = ()
+    root: Path,
+    *,
+    includes: Sequence[str] = (),
+    excludes: Sequence[str] = (),
+    links: Links | None = None,
 ) -> Iterator[Stat]:
     """Give the entries of a directory, those that are ignored left out.
 
     With `includes`, patterns, only what they match and the directories that lead there. Owners are left out: they are
-    nobody's business, and root's in images.
+    nobody's business, and root's in images. With `links`, empty at first, other paths of the same file are told as such.
     """
     ignored = ContextFilter(Matcher(excludes)) if excludes else None
     wanted = Matcher(includes) if includes else None
-    yield from _below(root, "", ignored, wanted)
+    yield from map(_linked(links), _below(root, "", ignored, wanted))
+
+
+def _linked(links: Links | None) -> Callable[[_Entry], Stat]:
+    def told(entry: _Entry) -> Stat:
+        each, status = entry
+        if links is None or status.st_nlink == 1 or not stat.S_ISREG(status.st_mode):
+            return each
+        first = links.setdefault((status.st_dev, status.st_ino), each.path)
+        return each if first == each.path else replace(each, size=0, link=first)
+
+    return told
 
 
 def _below(
     root: Path, prefix: str, ignored: ContextFilter | None, wanted: Matcher | None
-) -> Iterator[Stat]:
+) -> Iterator[_Entry]:
     with os.scandir(root / prefix) as found:
         listed = sorted(found, key=lambda entry: entry.name)
     for entry in listed:
@@ -96,13 +119,13 @@ def _below(
                 first = next(inner, None)
                 if first is None:
                     continue
-                yield entry_at(root, path, status)
+                yield entry_at(root, path, status), status
                 yield first
             else:
-                yield entry_at(root, path, status)
+                yield entry_at(root, path, status), status
             yield from inner
         elif not is_left_out and is_wanted and not stat.S_ISSOCK(status.st_mode):
-            yield entry_at(root, path, status)
+            yield entry_at(root, path, status), status
 
 
 def entry_at(root: Path, path: str, status: os.stat_result) -> Stat:
@@ -136,8 +159,8 @@ def directory_method(directories: Mapping[str, Directory]) -> Any:
 
 
 async def send_directory(stream: Any, root: Path) -> None:
-    """Send all of a directory to who asks for its files over `stream`."""
-    await _Sending(stream, root).run(entries(root))
+    """Send all of a directory to who asks for its files over `stream`; hard links stay hard links."""
+    await _Sending(stream, root).run(entries(root, links={}))
 
 
 def _metadata(metadata: Any) -> dict[str, list[str]]:
@@ -179,7 +202,7 @@ class _Sending:
 
     async def _tell(self, listed: Iterable[Stat]) -> None:
         for number, each in enumerate(listed):
-            if each.mode & (_DIRECTORY | _SYMLINK | _DEVICE | _PIPE | _SOCKET) == 0:
+            if not each.link and not each.mode & (_DIRECTORY | _DEVICE | _PIPE | _SOCKET):
                 self._files[number] = each.path
             await self._send(Packet(kind=PacketKind.STAT, stat=each))
         await self._send(Packet(kind=PacketKind.STAT))

@@ -14,7 +14,7 @@ FRONTEND_CAPABILITIES = (
     "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings", "reference.attestations",
 )
 LLB_CAPABILITIES = (
-    "source.image", "source.image.resolvemode", "source.local", "source.local.unique", "source.local.sessionid",
+    "source.image", "source.image.resolvemode", "source.image.layerlimit", "source.image.checksum", "source.local", "source.local.unique", "source.local.sessionid",
     "source.local.includepatterns", "source.local.followpaths", "source.local.excludepatterns",
     "source.local.sharedkeyhint", "source.local.differ", "source.git", "source.git.keepgitdir", "source.git.fullurl",
     "source.git.httpauth", "source.git.knownsshhosts", "source.git.mountsshsock", "source.git.subdir",

@@ -67,3 +67,15 @@ def test_what_is_told_of_an_entry(tree: Path) -> None:
 )
 def test_modes_are_gos(mode: int, theirs: int) -> None:
     assert go_mode(mode) == theirs
+
+
+def test_hard_links_are_told_as_such_where_that_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("same")
+    (tmp_path / "d").mkdir()
+    os.link(tmp_path / "a", tmp_path / "d/b")
+    (tmp_path / "c").symlink_to("a")
+
+    linked = {each.path: (each.size, each.link) for each in entries(tmp_path, links={})}
+
+    assert linked == {"a": (4, ""), "c": (0, "a"), "d": (0, ""), "d/b": (0, "a")}
+    assert [each.size for each in entries(tmp_path) if each.path in {"a", "d/b"}] == [4, 4]

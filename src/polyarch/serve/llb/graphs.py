@@ -172,7 +172,8 @@ class Lowering:
     def _source(self, op: Op) -> Vertex:
         identifier, attributes = op.message.text(1), read_pairs(op.message, 2)
         if identifier.startswith(_IMAGE):
-            return self._image(op, parse_reference(identifier.removeprefix(_IMAGE)).canonical)
+            name = parse_reference(identifier.removeprefix(_IMAGE)).canonical
+            return self._image(op, name, attributes)
         if identifier.startswith(_LAYOUT):
             store = attributes.get("oci.store", "")
             return self._image(op, self.bring_layout(identifier, store))
@@ -217,9 +218,16 @@ class Lowering:
             FileOp(actions=(copied,)), (self._scratch(), vertex), name=f"copy {url}"
         )
 
-    def _image(self, op: Op, name: str) -> Vertex:
-        image = self.images.resolve(name, op.platform)
-        return self._add(op, ImageOp.of(image, op.platform), (), f"{_IMAGE}{name}")
+    def _image(self, op: Op, name: str, attributes: Mapping[str, str] | None = None) -> Vertex:
+        image, told = self.images.resolve(name, op.platform), attributes or {}
+        wanted = told.get("image.checksum", "")
+        if wanted and wanted not in {image.root, image.digest}:
+            raise IntegrityError(f"{name} is {image.root or image.digest}, not {wanted}")
+        made = ImageOp.of(image, op.platform)
+        if limit := told.get("image.layerlimit", ""):
+            count = parse_uint(limit)
+            made = replace(made, diff_ids=made.diff_ids[:count], blobs=made.blobs[:count])
+        return self._add(op, made, (), f"{_IMAGE}{name}")
 
     def _local(self, op: Op, name: str, attributes: Mapping[str, str]) -> Vertex:
         wanted = Wanted(

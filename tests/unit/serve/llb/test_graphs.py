@@ -414,3 +414,17 @@ def test_places_in_the_text_that_a_graph_was_made_from() -> None:
         2,
         3,
     )
+
+
+def test_an_image_that_has_to_be_what_was_said() -> None:
+    graph, name = Graph(), "docker.io/library/base:latest"
+    right = {"image.checksum": sha256(name.encode()), "image.layerlimit": "0"}
+    base = graph.source(f"docker-image://{name}", attributes=right)
+    other = graph.source(f"docker-image://{name}", attributes={"image.checksum": sha256(b"other")})
+
+    found = lower(graph, base).op
+
+    assert isinstance(found, ImageOp)
+    assert found.diff_ids == ()
+    with pytest.raises(IntegrityError, match="base:latest is sha256"):
+        lower(graph, other)
