@@ -125,11 +125,13 @@ class Gateways:
     def _returned(self, request: SolveRequest, result: Message) -> SolveRequest | None:
         """Return what a frontend's result is to be built from, with the outputs of the request."""
         promises = {name: self._find_promise(ref) for name, ref in _refs(result).items() if ref}
+        metadata = {each.text(1): each.bytes(2) for each in result.messages(10)}
         if not promises:
-            return None
+            # Nothing is an empty tree, for those who want an image of it.
+            nothing = replace(request, definitions={"": b""}, metadata=metadata)
+            return nothing if request.exporters else None
         requests = {id(each.request): each.request for each in promises.values()}
         found = next(iter(requests.values()))
-        metadata = {each.text(1): each.bytes(2) for each in result.messages(10)}
         if all(not each.frontend for each in requests.values()):
             definitions = {name: each.request.definition for name, each in promises.items()}
             return replace(request, definitions=definitions, metadata=metadata)

@@ -292,3 +292,11 @@ def test_the_config_of_an_image_that_is_not_built_yet(remote: Remote, tmp_path: 
     }
     # What is wrong with a Dockerfile is told by the build.
     assert told({"filename": "wrong"}) == {}
+
+
+def test_nothing_is_an_empty_image_for_who_wants_one(remote: Remote) -> None:
+    frontend, name = Frontend(remote), "registry.test/empty:1"
+
+    frontend.run(("Return", field(1, b"")), exporters=(("image", {"name": name}),))
+
+    assert frontend.solved["image.name"] == name
