@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from polyarch import __version__
 
-__all__ = ["BUILDKIT_RELEASE", "BUILDX_RELEASE", "RELEASE", "version_line"]
+__all__ = ["BUILDKIT_RELEASE", "BUILDX_RELEASE", "DOCKERFILE_RELEASE", "RELEASE", "version_line"]
 
 RELEASE = f"v{__version__}"
 BUILDX_RELEASE = "v0.32.2"
 BUILDKIT_RELEASE = "v0.28.0"
 """BuildKit's release that nodes are equal to."""
+DOCKERFILE_RELEASE = "1.26.0"
+"""The version of Docker's frontend whose language is understood."""
 
 
 def version_line(*, stands_in: bool) -> str:

@@ -75,8 +75,20 @@ class Message:
     def integer(self, number: int) -> int:
         """Return an int64, 0 without one."""
         found = [each for each in self._fields.get(number, ()) if isinstance(each, int)]
-        value = found[-1] if found else 0
-        return value - (1 << 64) if value >= 1 << 63 else value
+        return _signed(found[-1]) if found else 0
+
+    def integers(self, number: int) -> tuple[int, ...]:
+        """Return all int64s of a field, which may be packed."""
+        found: list[int] = []
+        for each in self._fields.get(number, ()):
+            if isinstance(each, int):
+                found.append(_signed(each))
+                continue
+            at = 0
+            while at < len(each):
+                value, at = _read_varint(each, at)
+                found.append(_signed(value))
+        return tuple(found)
 
     def messages(self, number: int) -> Iterator[Message]:
         """Yield the messages of a field."""
@@ -89,6 +101,10 @@ class Message:
             return None
         told = Message(found[-1])
         return told.integer(1) + told.integer(2) / _NANO
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _varint(value: int) -> bytes:

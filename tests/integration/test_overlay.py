@@ -130,6 +130,20 @@ def test_a_layer_of_whiteouts_alone_has_an_empty_view(tmp_path: Path, enter: Ent
     enter(work)
 
 
+@either
+def test_a_layer_that_comes_twice(tmp_path: Path, enter: Enter) -> None:
+    def work() -> None:
+        snapshots = opened(tmp_path)
+        snapshots.unpack(NEW, lambda directory: plant(directory, {"d/a": "2", "n": "1"}))
+        for stack in ([BASE, TOP, TOP], [TOP, BASE, NEW, BASE]):
+            with snapshots.view(stack) as root:
+                assert (root / "t").read_text() == "1"
+                assert (root / "d/a").read_text() == "1"
+                assert (root / "n").exists() == (NEW in stack)
+
+    enter(work)
+
+
 def test_four_hundred_layers(tmp_path: Path) -> None:
     def work() -> None:
         snapshots = open_snapshotter(Store(tmp_path), "overlay")

@@ -7,7 +7,7 @@ import os
 import signal
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,13 @@ import pytest
 from polyarch.buildkit.address import Target
 from polyarch.buildkit.build import Remote
 from polyarch.buildkit.nodes import look_at
+from polyarch.wire import Message, field
+from tests.support.callers.frontends import Frontend, ref_of, returning
+from tests.support.callers.graphs import DIFF, EXEC, FILE, MERGE, NONE, Graph, action, meta, mount
 from tests.support.machine.engines import User
 from tests.support.machine.processes import below, watching
 from tests.support.machine.programs import Person, person
+from tests.support.network.buildkitserver import remote_at
 from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
@@ -191,3 +195,65 @@ def runs(pid: int, words: str) -> bool:
         return words in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:
         return False
+
+
+def test_graphs_of_other_programs(server: Server, registry: RealRegistry) -> None:
+    graph = Graph()
+    image = graph.source(f"docker-image://{registry.host}/library/busybox")
+    written = field(1, "/kept") + field(2, 0o644) + field(3, b"kept") + field(5, -1)
+    base = graph.op(FILE, action(5, written, 0, 0), (image, 0))
+    script = "echo root >/root-file; rm /kept; echo out >/out/file; ln /out/file /out/same; exit 3"
+    body = b"".join(
+        (
+            meta("sh", "-c", script, more=field(12, bytes((3,)))),
+            mount("/", 0, f4=0),
+            mount("/out", NONE, f4=1),
+        )
+    )
+    step = graph.op(EXEC, body, (base, 0))
+    ends = field(1, field(1, 0)) + field(2, field(1, 1))
+    changed = graph.op(DIFF, ends, (base, 0), (step, 0))
+    copied = field(1, "/") + field(2, "/") + field(4, -1) + field(6, 1) + field(11, -1)
+    files = graph.op(
+        FILE,
+        b"".join(
+            (
+                action(4, copied + field(12, "f*") + field(8, 1), 0, NONE, 1),
+                action(8, field(1, "file") + field(2, "/link") + field(4, -1), 2, NONE),
+                action(7, field(1, "/root-*") + field(3, 1), 3, 0),
+            )
+        ),
+        (changed, 0),
+        (step, 1),
+    )
+    # A layer that comes twice, and one that takes back what the step has done.
+    inputs = b"".join(field(1, field(1, number) or b"\x08\x00") for number in range(2))
+    twice = graph.op(MERGE, inputs, (changed, 0), (changed, 0))
+    back = graph.op(DIFF, ends, (step, 0), (base, 0))
+    undone = graph.op(MERGE, inputs, (step, 0), (back, 0))
+    remote = remote_at(
+        f"unix://{server.socket}", environ={"DOCKER_CONFIG": str(server.client.home)}
+    )
+
+    def of(number: int, message: bytes) -> Callable[[list[Message]], bytes]:
+        return lambda told: field(1, ref_of(told[number])) + message
+
+    wanted = (files, changed, twice, undone)
+    answers = Frontend(remote).run(
+        *(("Solve", field(1, graph.definition((each, 0)))) for each in wanted),
+        *(("ReadDir", of(number, field(2, "/"))) for number in range(len(wanted))),
+        ("StatFile", of(0, field(2, "/link"))),
+        ("StatFile", of(3, field(2, "/kept"))),
+        returning(0),
+    )
+    listed, difference, same, whole, linked, kept, _ = answers[len(wanted) :]
+
+    assert {each.text(1) for each in listed.messages(1)} >= {"file", "link"}
+    assert "same" not in {each.text(1) for each in listed.messages(1)}
+    names = {each.text(1) for each in difference.messages(1)}
+    assert "root-file" in names
+    assert not names & {"out", "etc", "home"}
+    assert {each.text(1) for each in same.messages(1)} == names
+    assert Message(linked.bytes(1)).text(7) == "file"
+    assert "root-file" not in {each.text(1) for each in whole.messages(1)}
+    assert Message(kept.bytes(1)).text(1) == "kept"

@@ -16,6 +16,7 @@ from polyarch.graph.graph import walk
 from polyarch.graph.op import (
     BindMount,
     CopyAction,
+    DiffOp,
     ExecOp,
     FileOp,
     GitOp,
@@ -24,6 +25,7 @@ from polyarch.graph.op import (
     JSONObject,
     LocalOp,
     MergeOp,
+    OutputOp,
     ScratchOp,
 )
 from polyarch.graph.vertex import Vertex
@@ -50,8 +52,9 @@ class Definition:
 
     @staticmethod
     def of(target: Vertex, hiding: Hiding, remote: Mapping[str, Remote]) -> Definition:
-        """Number the steps that a target needs; nothing, as scratch is, is none."""
-        vertices = tuple(each for each in walk((target,)) if not isinstance(each.op, ScratchOp))
+        """Number the steps that a target needs; nothing, as scratch is, is none, nor is an output of another step."""
+        found = walk((target,))
+        vertices = tuple(each for each in found if not isinstance(each.op, ScratchOp | OutputOp))
         return Definition(vertices=vertices, target=target, hiding=hiding, remote=remote)
 
     @property
@@ -64,8 +67,8 @@ class Definition:
         numbers = self.numbers
         steps = [self._step(vertex, numbers) for vertex in self.vertices]
         last: JSONObject = {"id": f"step{len(steps)}", "op": {"Op": {}}}
-        if self.target.digest in numbers:
-            last["inputs"] = [f"step{numbers[self.target.digest]}:0"]
+        if not isinstance(self.target.op, ScratchOp):
+            last["inputs"] = [_output(self.target, numbers)]
         mapping = {digest: f"step{number}" for digest, number in numbers.items()}
         end = sha256(compact({"result": self.target.digest}))
         return {
@@ -81,7 +84,7 @@ class Definition:
         op["constraints"] = {}
         step: JSONObject = {"id": f"step{numbers[vertex.digest]}", "op": op}
         if inputs.kept:
-            step["inputs"] = [f"step{numbers[each.digest]}:0" for each in inputs.kept]
+            step["inputs"] = [_output(each, numbers) for each in inputs.kept]
         return step
 
     def _op(self, vertex: Vertex, inputs: Inputs) -> JSONObject:
@@ -90,12 +93,11 @@ class Definition:
                 return {"exec": exec_form(op, inputs, self.hiding)}
             case FileOp() as op:
                 return {"file": {"actions": actions_form(op, inputs, self.hiding)}}
-            case MergeOp():
-                each = [full({"input": inputs.index(i)}) for i in range(len(vertex.inputs))]
-                return {"merge": {"inputs": each}}
+            case MergeOp() | DiffOp() as op:
+                return _joined(op, inputs, len(vertex.inputs))
             case LocalOp() as op if op.name not in self.remote:
                 return {"source": _local(op, self._followed(vertex))}
-            case ScratchOp():
+            case ScratchOp() | OutputOp():
                 return {}
             case found:
                 source = self.remote[found.name] if isinstance(found, LocalOp) else found
@@ -160,6 +162,20 @@ class Definition:
             if chain and vertex.digest in numbers:
                 told[f"step{numbers[vertex.digest]}:0"] = [chain]
         return dict(sorted(told.items()))
+
+
+def _joined(op: MergeOp | DiffOp, inputs: Inputs, count: int) -> JSONObject:
+    each = [full({"input": inputs.index(number)}) for number in range(count)]
+    if isinstance(op, DiffOp):
+        return {"diff": {"lower": each[0], "upper": each[1]}}
+    return {"merge": {"inputs": each}}
+
+
+def _output(vertex: Vertex, numbers: Mapping[Digest, int]) -> str:
+    """Return what an input is called: a step, and which output of it."""
+    if isinstance(vertex.op, OutputOp):
+        return f"step{numbers[vertex.inputs[0].digest]}:{vertex.op.number}"
+    return f"step{numbers[vertex.digest]}:0"
 
 
 def _count(vertex: Vertex, counts: Mapping[Digest, int]) -> int:

@@ -22,6 +22,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
+from polyarch.release import DOCKERFILE_RELEASE
 
 __all__ = ["Facts", "newest", "older", "predicate", "predicate_type"]
 
@@ -29,8 +30,6 @@ _SLSA_1 = "https://slsa.dev/provenance/v1"
 _SLSA_02 = "https://slsa.dev/provenance/v0.2"
 _BUILD_TYPE_1 = "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md"
 _BUILD_TYPE_02 = "https://mobyproject.org/buildkit@v1"
-_DOCKERFILE_VERSION = "1.26.0"
-"""That of BuildKit's frontend whose Dockerfiles are understood."""
 _COMPATIBILITY = 30
 _FRONTEND = "dockerfile.v0"
 
@@ -74,7 +73,7 @@ def predicate(facts: Facts, options: ProvenanceOptions, invocation: Invocation) 
     definition["externalParameters"] = {"configSource": _config_source(facts), "request": request}
     internal: JSONObject = {
         "builderPlatform": str(facts.builder),
-        "dockerfileVersion": _DOCKERFILE_VERSION,
+        "dockerfileVersion": DOCKERFILE_RELEASE,
     }
     metadata: JSONObject = {
         "invocationId": invocation.id,

@@ -9,6 +9,7 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 
 from polyarch.attest.parameters import masked
+from polyarch.graph.actions import Manner
 from polyarch.graph.op import (
     BindMount,
     CacheMount,
@@ -20,10 +21,12 @@ from polyarch.graph.op import (
     JSONObject,
     MkdirAction,
     MkfileAction,
+    RmAction,
     ScratchOp,
     SecretMount,
     Sharing,
     SshMount,
+    SymlinkAction,
     TmpfsMount,
 )
 from polyarch.graph.vertex import Vertex
@@ -36,6 +39,7 @@ __all__ = ["Hiding", "Inputs", "actions_form", "exec_form", "full", "platform_fo
 
 _NONE = -1
 _WILDCARDS = frozenset("*?[")
+_USUAL = Manner(follows_links=True, takes_contents=True, has_patterns=True)
 _HOSTNAME = "buildkitsandbox"
 """What a step's machine is called that nobody gave a name."""
 _NANOSECONDS = 1_000_000_000
@@ -118,6 +122,7 @@ def exec_form(op: ExecOp, inputs: Inputs, hiding: Hiding) -> JSONObject:
         "ulimit": [_ulimit(each) for each in op.ulimits],
         "cgroupParent": op.cgroup_parent,
         "removeMountStubsRecursive": True,
+        "validExitCodes": list(op.exit_codes),
     }
     mounts = [full({"input": inputs.index(0), "dest": "/"})]
     variables = []
@@ -159,16 +164,22 @@ def actions_form(op: FileOp, inputs: Inputs, hiding: Hiding) -> list[JSONObject]
 
 
 def _parts(action: FileAction, inputs: Inputs, root: int) -> list[tuple[int, JSONObject]]:
+    if isinstance(action, RmAction):
+        removed = {"path": action.path, "allowNotFound": action.may_be_missing}
+        return [(_NONE, {"rm": full({**removed, "allowWildcard": action.has_patterns})})]
     owner = _owner(action.owner, root)
     common: JSONObject = {"owner": owner, "timestamp": _time(action.created)}
     if isinstance(action, MkdirAction):
-        made = {"path": action.path, "mode": action.mode, "makeParents": True, **common}
-        return [(_NONE, {"mkdir": full(made)})]
+        made = {"path": action.path, "mode": action.mode, "makeParents": action.makes_parents}
+        return [(_NONE, {"mkdir": full({**made, **common})})]
     if isinstance(action, MkfileAction):
         path = action.path + action.name if action.path.endswith("/") else action.path
         data = base64.b64encode(action.data.encode("utf-8", "surrogateescape")).decode()
         mode = _octal(action.mode, 0o644)
         return [(_NONE, {"mkfile": full({"path": path, "mode": mode, "data": data, **common})})]
+    if isinstance(action, SymlinkAction):
+        link = {"oldpath": action.target, "newpath": action.path, **common}
+        return [(_NONE, {"symlink": full(link)})]
     secondary = inputs.index(action.input)
     # A copy has no time there; only the build's own directories get that of the build.
     common["timestamp"] = _NONE
@@ -222,7 +233,7 @@ def _bind(mount: BindMount, inputs: Inputs) -> JSONObject:
         "input": inputs.index(mount.input),
         "selector": mount.source if mount.source != "/" else "",
         "dest": mount.target,
-        "output": _NONE,
+        "output": mount.output or _NONE,
         "readonly": mount.read_only,
     }
 
@@ -280,17 +291,22 @@ def _copies(action: CopyAction) -> list[JSONObject]:
     """Return a copy for each source."""
     mode = _octal(action.mode, _NONE)
     is_symbolic = bool(action.mode) and mode == _NONE
+    manner = action.manner or (Manner() if action.is_literal else _USUAL)
     common: JSONObject = {
         "dest": action.destination,
         "mode": 0 if is_symbolic else mode,
         "modeStr": action.mode if is_symbolic else "",
         "attemptUnpackDockerCompatibility": action.unpack,
-        "createDestPath": True,
+        "createDestPath": action.makes_parents,
+        "include_patterns": list(action.include),
         "exclude_patterns": list(action.exclude),
+        "required_paths": list(action.required),
+        "alwaysReplaceExistingDestPaths": action.replaces,
+        "followSymlink": manner.follows_links,
+        "dirCopyContents": manner.takes_contents,
+        "allowWildcard": manner.has_patterns,
+        "allowEmptyWildcard": manner.has_patterns and action.may_be_empty,
     }
-    if not action.is_literal:
-        flags = ("followSymlink", "dirCopyContents", "allowWildcard", "allowEmptyWildcard")
-        common |= dict.fromkeys(flags, True)
     if action.parents:
         patterns = [source.lstrip("/") for source in action.sources]
         required = [f"/{each}" for each in patterns if not _WILDCARDS & set(each)]

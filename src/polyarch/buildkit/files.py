@@ -85,7 +85,8 @@ def entries(
         told = entry_at(root, path, status)
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode) and not told.link:
             first = names.setdefault((status.st_dev, status.st_ino), told.path)
-            told = replace(told, link="" if first == told.path else first)
+            if first != told.path:
+                told = replace(told, size=0, link=first)
         yield told
 
 

@@ -18,7 +18,7 @@ from polyarch.digest import Digest
 from polyarch.errors import PolyarchError
 from polyarch.exporter.layers import CompressionChoice, LayerBlobs
 from polyarch.graph.graph import Graph
-from polyarch.graph.op import MergeOp
+from polyarch.graph.op import DiffOp, MergeOp, OutputOp
 from polyarch.graph.vertex import Vertex
 from polyarch.progress import CancelToken
 from polyarch.snapshot.stack import LayerStack
@@ -37,7 +37,10 @@ def vertices_of_layers(graph: Graph) -> frozenset[Digest]:
         vertex = todo.pop()
         if vertex.digest not in found:
             found.add(vertex.digest)
-            todo += vertex.inputs if isinstance(vertex.op, MergeOp) else vertex.inputs[:1]
+            if isinstance(vertex.op, MergeOp):
+                todo += vertex.inputs
+            elif not isinstance(vertex.op, DiffOp | OutputOp):
+                todo += vertex.inputs[:1]
     return frozenset(found)
 
 

@@ -12,6 +12,8 @@ The number and meaning of a vertex's inputs follow from its op:
     ExecOp       the root file system, then one for each mount that has a source
     FileOp       the tree that is changed, then one for each index that a copy names
     MergeOp      the trees, lowest first
+    DiffOp       the tree below, then the one above
+    OutputOp     an exec
 """
 
 from __future__ import annotations
@@ -20,6 +22,16 @@ from enum import StrEnum
 from typing import Literal
 
 from polyarch.digest import DiffID, Digest
+from polyarch.graph.actions import (
+    CopyAction,
+    FileAction,
+    MkdirAction,
+    MkfileAction,
+    RmAction,
+    SymlinkAction,
+    action_cache_form,
+    action_form,
+)
 from polyarch.oci.base import BaseImage
 from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform
@@ -31,6 +43,7 @@ __all__ = [
     "BindMount",
     "CacheMount",
     "CopyAction",
+    "DiffOp",
     "ExecMount",
     "ExecOp",
     "FileAction",
@@ -44,10 +57,13 @@ __all__ = [
     "MkdirAction",
     "MkfileAction",
     "Op",
+    "OutputOp",
+    "RmAction",
     "ScratchOp",
     "SecretMount",
     "Sharing",
     "SshMount",
+    "SymlinkAction",
     "TmpfsMount",
 ]
 
@@ -140,16 +156,23 @@ class LocalOp:
 class HttpOp:
     """A file of a web server, as the only one of a tree, called `filename`.
 
-    `checksum` is the digest that it must have, "" for any.
+    `checksum` is the digest that it must have, "" for any. `headers` are sent along; `auth_secret` is the secret that
+    is sent as Authorization in place of that of the machine's name, "" for none.
     """
 
     url: str
     filename: str
     checksum: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    auth_secret: str = ""
 
     def definition(self) -> JSONObject:
-        """Everything, as JSON."""
-        return {"type": "http", **asdict(self)}
+        """Everything, as JSON; what few files have is left out of the others' (and of their keys)."""
+        form: JSONObject = {"type": "http", **asdict(self)}
+        for name in ("headers", "auth_secret"):
+            if not form[name]:
+                del form[name]
+        return form
 
     def cache_form(self) -> JSONObject:
         """What a cached result depends on. The content is looked at by whoever reads it."""
@@ -188,13 +211,15 @@ class GitOp:
 class BindMount:
     """A part of another tree, mounted into an exec; `input` is the index of the vertex's input.
 
-    What is written to one that isn't read-only is thrown away after the step.
+    What is written to one that isn't read-only is thrown away after the step, unless it is an `output` of it: the
+    number by which an OutputOp takes it, from 1 on.
     """
 
     target: str
     input: int
     source: str = "/"
     read_only: bool = True
+    output: int = 0
 
 
 class Sharing(StrEnum):
@@ -263,7 +288,7 @@ class ExecOp:
 
     `user` is as the Dockerfile has it (looked up in the root when it runs); `env` holds `NAME=value`
     in order; `scripts` are files, made from here-documents, that are mounted read-only for the step;
-    `devices` are full names of CDI.
+    `devices` are full names of CDI. `exit_codes` are those that are no failure, () for 0 alone.
     """
 
     argv: tuple[str, ...]
@@ -283,17 +308,24 @@ class ExecOp:
     proxy_env: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
+    exit_codes: tuple[int, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """How many mounts are results beside the root."""
+        return sum(isinstance(each, BindMount) and each.output > 0 for each in self.mounts)
 
     def definition(self) -> JSONObject:
         """Everything, as JSON; what few steps have is left out of the others' (and of their keys)."""
-        mounts = [{"do": type(mount).__name__, **asdict(mount)} for mount in self.mounts]
+        mounts = [_mount_form(mount) for mount in self.mounts]
         form: JSONObject = {"type": "exec", **asdict(self), "mounts": mounts}
         form["ulimits"] = [[each.name, each.soft, each.hard] for each in self.ulimits]
         del form["resources"]
         if self.resources != Resources():
             form["resources"] = asdict(self.resources)
-        if not self.devices:
-            del form["devices"]
+        for name in ("devices", "exit_codes"):
+            if not form[name]:
+                del form[name]
         return form
 
     def cache_form(self) -> JSONObject:
@@ -309,9 +341,16 @@ class ExecOp:
         return form
 
 
+def _mount_form(mount: ExecMount) -> JSONObject:
+    form: JSONObject = {"do": type(mount).__name__, **asdict(mount)}
+    if isinstance(mount, BindMount) and not mount.output:
+        del form["output"]
+    return form
+
+
 def _mount_cache_form(mount: ExecMount) -> JSONObject:
     """What a result depends on: of a cache only where it is, of a bind not what its part is called."""
-    form: JSONObject = {"do": type(mount).__name__, **asdict(mount)}
+    form = _mount_form(mount)
     if isinstance(mount, CacheMount):
         form = {"do": form["do"], "target": mount.target, "input": mount.input}
         namespace, _, name = mount.id.partition("/")
@@ -327,61 +366,6 @@ def _mount_cache_form(mount: ExecMount) -> JSONObject:
 
 
 @frozen
-class MkdirAction:
-    """Make a directory and its missing parents. `owner` is as in `--chown`, "" for 0:0.
-
-    `created` is the time, in seconds since the epoch, that directories get which are made; None is now.
-    """
-
-    path: str
-    mode: int = 0o755
-    owner: str = ""
-    created: int | None = None
-
-
-@frozen
-class MkfileAction:
-    """Write a file from a here-document to `path`: absolute; a directory if it ends with a slash.
-
-    `created` is the time of directories that are made for it, as in MkdirAction.
-    """
-
-    path: str
-    name: str
-    data: str
-    mode: str = ""
-    owner: str = ""
-    created: int | None = None
-
-
-@frozen
-class CopyAction:
-    """Copy from input number `input` to `destination` (absolute; a trailing slash says directory).
-
-    `sources` are paths or patterns below the input's root. `owner` and `mode` are as in `--chown` and
-    `--chmod`, "" for none; `keep_owner` says what "" means: the source's owner, else 0:0. `unpack`
-    says whether local archives are extracted. With `is_literal` sources are no patterns, links aren't
-    followed, and a directory is copied as what it is rather than its contents. `created` is the time of
-    directories that are made on the way to the destination, as in MkdirAction.
-    """
-
-    input: int
-    sources: tuple[str, ...]
-    destination: str
-    owner: str = ""
-    mode: str = ""
-    keep_owner: bool = False
-    unpack: bool = False
-    parents: bool = False
-    is_literal: bool = False
-    exclude: tuple[str, ...] = ()
-    created: int | None = None
-
-
-FileAction = MkdirAction | MkfileAction | CopyAction
-
-
-@frozen
 class FileOp:
     """Changes to a tree by the builder itself, in order; together they are one layer."""
 
@@ -389,23 +373,11 @@ class FileOp:
 
     def definition(self) -> JSONObject:
         """Everything, as JSON."""
-        return {
-            "type": "file",
-            "actions": [{"do": type(action).__name__, **asdict(action)} for action in self.actions],
-        }
+        return {"type": "file", "actions": [action_form(each) for each in self.actions]}
 
     def cache_form(self) -> JSONObject:
         """What a cached result depends on: of a source's path only its last part."""
-        form = self.definition()
-        actions: list[JSONObject] = []
-        for action in self.actions:
-            entry: JSONObject = {"do": type(action).__name__, **asdict(action)}
-            if isinstance(action, CopyAction) and not action.parents:
-                entry["sources"] = [
-                    source.rstrip("/").rpartition("/")[2] for source in action.sources
-                ]
-            actions.append(entry)
-        return {**form, "actions": actions}
+        return {"type": "file", "actions": [action_cache_form(each) for each in self.actions]}
 
 
 @frozen
@@ -421,4 +393,32 @@ class MergeOp:
         return self.definition()
 
 
-Op = ScratchOp | ImageOp | LocalOp | HttpOp | GitOp | ExecOp | FileOp | MergeOp
+@frozen
+class DiffOp:
+    """What has to be done to one tree to make another of it, as layers: deletions are whiteouts."""
+
+    def definition(self) -> JSONObject:
+        """Everything, as JSON."""
+        return {"type": "diff"}
+
+    def cache_form(self) -> JSONObject:
+        """What a cached result depends on."""
+        return self.definition()
+
+
+@frozen
+class OutputOp:
+    """The tree that a mount of an exec has become: output `number` of it."""
+
+    number: int
+
+    def definition(self) -> JSONObject:
+        """Everything, as JSON."""
+        return {"type": "output", "number": self.number}
+
+    def cache_form(self) -> JSONObject:
+        """What a cached result depends on."""
+        return self.definition()
+
+
+Op = ScratchOp | ImageOp | LocalOp | HttpOp | GitOp | ExecOp | FileOp | MergeOp | DiffOp | OutputOp

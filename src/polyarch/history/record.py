@@ -5,7 +5,7 @@ Source: BuildKit's `control.proto`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import IntEnum, StrEnum
 
 from polyarch.oci.descriptor import Descriptor
@@ -112,6 +112,13 @@ class BuildRecord:
     trace: Descriptor | None = None
     platform: str = ""
     state: Mapping[str, str] = field(default_factory=dict)
+
+    def descriptors(self) -> Iterator[Descriptor]:
+        """Yield the descriptors of all that the record names: logs, results and what is said of them."""
+        yield from filter(None, (self.logs, self.trace))
+        results = (self.result, *self.results.values())
+        for each in filter(None, results):
+            yield from (*each.results, *each.attestations)
 
     @property
     def full_ref(self) -> str:

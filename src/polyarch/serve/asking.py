@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
-from polyarch.errors import Cancelled, NotFound, RemoteError
+from polyarch.errors import Cancelled, InputError, NotFound, RemoteError
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.serve.sessions import Session
@@ -63,6 +63,11 @@ def _told() -> Iterator[None]:
         if error.status is Status.NOT_FOUND:
             raise NotFound(message) from error
         raise RemoteError(message) from error
+    except ValueError as error:
+        # What names of directories and stores are told in.
+        raise InputError(
+            "a name for the client contains value with non-printable ASCII characters"
+        ) from error
     except (OSError, StreamTerminatedError, ProtocolError) as error:
         raise RemoteError(
             f"the client can't be asked any more: {str(error) or type(error).__name__}",

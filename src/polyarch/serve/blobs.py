@@ -1,6 +1,6 @@
 """The store's blobs, and the logs of builds, for clients that read what records name.
 
-Source: containerd's `content.proto`, of which reading is answered.
+Source: containerd's `content.proto`, of which listing and reading are answered.
 """
 
 from __future__ import annotations
@@ -35,7 +35,27 @@ class BlobCalls:
 
     def __mapping__(self) -> dict[str, Method]:
         """Return the methods by their paths."""
-        return {f"{_SERVICE}Info": unary(self._info), f"{_SERVICE}Read": streamed(self._read)}
+        return {
+            f"{_SERVICE}Info": unary(self._info),
+            f"{_SERVICE}List": streamed(self._list),
+            f"{_SERVICE}Read": streamed(self._read),
+        }
+
+    async def _list(self, stream: Any) -> None:
+        """Tell of the blobs that records of builds name; filters of requests don't count."""
+        await received(stream)
+        await stream.send_initial_metadata()
+        found = await asyncio.get_running_loop().run_in_executor(None, self._named)
+        if found:
+            told = (field(1, digest) + field(2, size) for digest, size in sorted(found.items()))
+            await stream.send_message(b"".join(field(1, each) for each in told))
+
+    def _named(self) -> dict[Digest, int]:
+        return {
+            each.digest: each.size
+            for record in self._history.all()
+            for each in record.descriptors()
+        }
 
     async def _info(self, data: bytes, _metadata: Any) -> bytes:
         digest, path = self._find(Message(data).text(1))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from polyarch.buildkit.messages import Stat
 from polyarch.digest import Digest
 from polyarch.engine.engine import Engine
-from polyarch.errors import InputError
+from polyarch.errors import InputError, PolyarchError
 from polyarch.graph.graph import Graph
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.config import ImageConfig
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pipeline.build import build_on
 from polyarch.pipeline.definition import build_definition_on
+from polyarch.pipeline.questions import configs_on
 from polyarch.pipeline.recorded import exporter_response, recorded
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
@@ -119,6 +120,20 @@ class Builds:
             job = promise.job
             return self.answers(name, work.engine, work.request, job.tell, job.cancel)
 
+    def configs(self, promise: Promise) -> dict[Platform, ImageConfig]:
+        """Return the configs of the images that a Dockerfile makes, as far as they are known before it is built.
+
+        Nothing where that would be half of the work (contexts that are fetched, or results of others), nor for a
+        Dockerfile that can't be built: the build says why.
+        """
+        request = promise.request
+        address = main_address(request.attributes)
+        if request.inputs or is_address(address) or address.startswith("http"):
+            return {}
+        with suppress(PolyarchError), self._opened(_inner(promise)) as work:
+            return configs_on(work.engine, work.request, promise.job.cancel)
+        return {}
+
     def resolve(
         self, promise: Promise, name: str, platform: Platform, *, pull: bool
     ) -> tuple[Digest, ImageConfig]:
@@ -208,7 +223,16 @@ class Builds:
                 request=asked,
                 caches=caches,
                 contexts=contexts,
+                bring_result=lambda ref: self._layout(
+                    self._promised(ref), caches.directory("input")
+                ),
             )
+
+    def _promised(self, ref: str) -> Promise:
+        promise = self.promises.find(ref)
+        if promise is None:
+            raise InputError(f"no such ref: {ref}")
+        return promise
 
     def _policy(self, promise: Promise, client: Client) -> Policy | None:
         """Return whom to ask what may be used, None for nobody; the main context is asked about here."""
@@ -265,6 +289,7 @@ class _Work:
     request: BuildRequest
     caches: ClientCaches
     contexts: LocalContexts
+    bring_result: Callable[[str], str]
 
     def carry_out(self, outputs: tuple[Output, ...]) -> BuildResult:
         """Build, with these outputs; a record is kept unless the client says that nobody is to know."""
@@ -275,7 +300,11 @@ class _Work:
             if request.frontend:
                 return build_on(self.engine, asked, sink=sink, cancel=job.cancel)
             frontend = LLBFrontend(
-                request, self.contexts, self.caches, self.engine.store.stat_index
+                request,
+                self.contexts,
+                self.caches,
+                self.engine.store.stat_index,
+                self.bring_result,
             )
             return build_definition_on(self.engine, asked, frontend, sink, job.cancel)
 

@@ -19,7 +19,7 @@ from polyarch.golang.json import compact
 from polyarch.graph.location import Location
 from polyarch.wire import field
 
-__all__ = ["LARGEST", "Call", "Details", "error_of", "streamed", "unary"]
+__all__ = ["LARGEST", "Call", "Details", "Methods", "error_of", "streamed", "unary"]
 
 LARGEST = 16 << 20
 """Bytes of a message that is taken, as BuildKit has it."""
@@ -82,6 +82,21 @@ def streamed(call: Call, *, takes_many: bool = False) -> Method:
     return Method(_guarded(call), kind, bytes, bytes)
 
 
+class Methods(dict[str, Method]):
+    """The methods by their paths. Others are answered as gRPC wants it: the library leaves half of the answer out."""
+
+    def get(self, path: str, _default: Any = None) -> Method:
+        """Return a method, for paths of which there is none one that says so."""
+        return super().get(path, _UNKNOWN)
+
+
+async def _refuse(_stream: Any) -> None:
+    raise GRPCError(Status.UNIMPLEMENTED, "the server has no such method")
+
+
+_UNKNOWN = Method(_refuse, Cardinality.UNARY_STREAM, bytes, bytes)
+
+
 def _guarded(call: Call) -> Call:
     async def guarded(stream: Any) -> None:
         try:
@@ -116,7 +131,11 @@ def _place_of(error: PolyarchError) -> bytes | None:
             "filename": place.source.name,
             "data": base64.b64encode(place.source.text.encode()).decode(),
             "language": "Dockerfile",
+            "definition": {},
         },
-        "ranges": [{"start": {"line": place.start}, "end": {"line": place.end}}],
+        "ranges": [
+            {"start": {"line": line}, "end": {"line": line}}
+            for line in range(place.start, place.end + 1)
+        ],
     }
     return field(3, field(1, _SOURCE) + field(2, compact(text)))

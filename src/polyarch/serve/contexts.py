@@ -38,6 +38,7 @@ _MOST_KEPT = 16
 _MOST_IGNORED = 2 << 20
 _LOCAL = "local:"
 _CONTEXT = "context:"
+_LAYOUT = "oci-layout:"
 _UPLOADED = "http://buildkit-session/"
 _SHARED = "sharedkey:localdir:"
 
@@ -148,8 +149,9 @@ class LocalContexts:
         """Return where a named context is, brought here if it is the client's. Raises InputError."""
         if value.startswith(_LOCAL):
             return str(self._context(key, value.removeprefix(_LOCAL)))
-        if value.startswith(LAYOUT_SCHEME):
-            return self._bring_layout(value)
+        if value.startswith(_LAYOUT):
+            # Older clients leave the slashes out.
+            return self._bring_layout(LAYOUT_SCHEME + value.removeprefix(_LAYOUT).lstrip("/"))
         if value.startswith("input:"):
             return self._bring_input(value.removeprefix("input:"))
         return value
@@ -181,7 +183,9 @@ class LocalContexts:
         with suppress(FileNotFoundError):
             ignore.unlink()
         wanted = Wanted(name=name, follow=[_IGNORE], keeps_others=True)
-        self._receive(wanted, directory)
+        # One that isn't there is an error for whoever reads it, and many Dockerfiles don't.
+        with suppress(NotFound):
+            self._receive(wanted, directory)
         self._contexts[key] = (name, directory)
         return directory
 

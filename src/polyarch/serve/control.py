@@ -101,7 +101,7 @@ class Control:
         if not request.ref or not request.session:
             raise GRPCError(Status.INVALID_ARGUMENT, "a build needs a ref and a session")
         session = await self.sessions.find(request.session)
-        if not request.frontend and not request.definition:
+        if not (request.frontend or request.has_definition):
             # The client's own program decides what is built, and asks the gateway.
             found = await self._gateways.result(request, session, job)
             if found is None:

@@ -5,7 +5,7 @@ The config of an image is told beside the graph: in metadata of a frontend's res
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.dockerfile.lowering.lowering import BaseImages
@@ -37,7 +37,9 @@ class LLBFrontend:
         contexts: LocalContexts,
         caches: ClientCaches,
         index: StatIndex,
+        bring_result: Callable[[str], str],
     ) -> None:
+        self._bring_result = bring_result
         self._request = request
         self._contexts = contexts
         self._caches = caches
@@ -56,6 +58,7 @@ class LLBFrontend:
                 maker=maker,
                 images=images,
                 bring_layout=self._caches.bring_layout,
+                bring_result=self._bring_result,
                 execs=ExecReader(allow=frozenset(self._request.entitlements)),
                 found=found,
             )

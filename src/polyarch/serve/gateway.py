@@ -31,7 +31,7 @@ from polyarch.serve.building import Builds, check_frontend
 from polyarch.serve.calls import unary
 from polyarch.serve.capabilities import FRONTEND_CAPABILITIES, LLB_CAPABILITIES
 from polyarch.serve.jobs import Job
-from polyarch.serve.messages import SolveRequest, typed
+from polyarch.serve.messages import CONFIG, SolveRequest, typed
 from polyarch.serve.promises import Promise, definition_of
 from polyarch.serve.sessions import Session
 from polyarch.wire import Message, field
@@ -125,11 +125,13 @@ class Gateways:
     def _returned(self, request: SolveRequest, result: Message) -> SolveRequest | None:
         """Return what a frontend's result is to be built from, with the outputs of the request."""
         promises = {name: self._find_promise(ref) for name, ref in _refs(result).items() if ref}
+        metadata = {each.text(1): each.bytes(2) for each in result.messages(10)}
         if not promises:
-            return None
+            # Nothing is an empty tree, for those who want an image of it.
+            nothing = replace(request, definitions={"": b""}, metadata=metadata)
+            return nothing if request.exporters else None
         requests = {id(each.request): each.request for each in promises.values()}
         found = next(iter(requests.values()))
-        metadata = {each.text(1): each.bytes(2) for each in result.messages(10)}
         if all(not each.frontend for each in requests.values()):
             definitions = {name: each.request.definition for name, each in promises.items()}
             return replace(request, definitions=definitions, metadata=metadata)
@@ -177,7 +179,18 @@ class Gateways:
         result = self._promised(gateway, request)
         if message.integer(14):
             await self._threaded(self._builds.evaluate, promise)
-        return field(3, result)
+        # Programs that call the frontend read what will be the image's config.
+        configs = await self._threaded(self._builds.configs, promise) if request.frontend else {}
+        is_one = len(configs) == 1 and not _platforms(request)
+        told = (
+            field(
+                10,
+                field(1, CONFIG if is_one else f"{CONFIG}/{each}")
+                + field(2, _config_bytes(config)),
+            )
+            for each, config in configs.items()
+        )
+        return field(3, result + b"".join(told))
 
     def _promised(self, gateway: _Gateway, request: SolveRequest) -> bytes:
         platforms = _platforms(request)

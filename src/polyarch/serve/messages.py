@@ -38,7 +38,9 @@ class Exported:
 
 @frozen
 class SolveRequest:
-    """What `Control.Solve` is asked for; `definition` is an LLB definition as it came, b"" for none.
+    """What `Control.Solve` is asked for; `definition` is an LLB definition as it came.
+
+    Without a definition (`has_definition`: an empty one is there) and a frontend, a program of the client's decides.
 
     `inputs` are definitions, too, by the name of the context that they are; `definitions`, by platform, are those that a
     frontend at the client has returned, and `metadata` is what it said of them.
@@ -49,6 +51,7 @@ class SolveRequest:
     frontend: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     definition: bytes = b""
+    has_definition: bool = False
     inputs: Mapping[str, bytes] = field(default_factory=dict)
     exporters: tuple[Exported, ...] = ()
     cache_to: tuple[CacheEntry, ...] = ()
@@ -79,6 +82,7 @@ def read_solve_request(data: bytes) -> SolveRequest:
         frontend=message.text(6),
         attributes=read_pairs(message, 7),
         definition=message.bytes(2),
+        has_definition=bool(message.all(2)),
         inputs={each.text(1): each.bytes(2) for each in message.messages(10)},
         exporters=exporters,
         cache_to=(*_entries(cache, 4), *old_to),

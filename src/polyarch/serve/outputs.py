@@ -31,6 +31,8 @@ _ALL_PLATFORMS = "buildkit-exporter-multi-platform"
 _CHUNK = 1 << 20
 _OF_CLIENTS = frozenset({"prefer-image-digest", "mode"})
 """Attributes that clients tell of, and carry out themselves."""
+_OF_IMAGE = "containerimage."
+"""What begins so says what is in the image: it is read with the graph."""
 _LAYOUTS = frozenset({OutputType.OCI, OutputType.DOCKER})
 
 
@@ -52,8 +54,15 @@ class ClientOutputs:
         self.outputs: list[Output] = []
         self._sent: list[_Sent] = []
         for number, each in enumerate(exporters):
-            attributes = {k: v for k, v in each.attributes.items() if k not in _OF_CLIENTS}
+            attributes = {
+                name: value
+                for name, value in each.attributes.items()
+                if name not in _OF_CLIENTS and not name.startswith(_OF_IMAGE)
+            }
             if each.type in {OutputType.IMAGE, OutputType.REGISTRY}:
+                if find_bool(attributes.get("push", "")):
+                    # Clients have no way to see or remove what is kept here under a name.
+                    attributes.setdefault("store", "false")
                 self.outputs.append(Output(type=each.type, attributes=attributes))
                 continue
             path = store.temporary("output")

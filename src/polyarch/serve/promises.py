@@ -12,13 +12,12 @@ from polyarch.digest import sha256
 from polyarch.record import frozen
 from polyarch.serve.jobs import Job
 from polyarch.serve.llb.definition import SOURCE, read_definition
+from polyarch.serve.llb.graphs import RESULT_SCHEME
 from polyarch.serve.messages import SolveRequest
 from polyarch.serve.sessions import Session
 from polyarch.wire import field
 
 __all__ = ["Promise", "Promises", "definition_of"]
-
-_SCHEME = "polyarch-result://"
 
 
 @frozen
@@ -57,13 +56,13 @@ class Promises:
         """Return the promise that a definition stands for, None for one of others."""
         read = read_definition(definition)
         op = read.ops[read.wanted.op] if read.wanted is not None else None
-        if op is None or op.kind != SOURCE or not op.message.text(1).startswith(_SCHEME):
+        if op is None or op.kind != SOURCE or not op.message.text(1).startswith(RESULT_SCHEME):
             return None
-        return self.find(op.message.text(1).removeprefix(_SCHEME))
+        return self.find(op.message.text(1).removeprefix(RESULT_SCHEME))
 
 
 def definition_of(ref: str) -> bytes:
     """Return a definition that stands for a promise."""
-    op = field(SOURCE, field(1, f"{_SCHEME}{ref}"))
+    op = field(SOURCE, field(1, f"{RESULT_SCHEME}{ref}"))
     last = field(1, field(1, sha256(op)))
     return field(1, op) + field(1, last) + field(2, field(1, sha256(op)) + bytes((18, 0)))

@@ -24,7 +24,7 @@ from polyarch.record import frozen
 from polyarch.serve.address import Address, Certificates, context_of, listen
 from polyarch.serve.blobs import BlobCalls
 from polyarch.serve.building import Answers, Builds
-from polyarch.serve.calls import Details, unary
+from polyarch.serve.calls import Details, Methods, unary
 from polyarch.serve.contexts import KeptDirectories
 from polyarch.serve.control import Control
 from polyarch.serve.gateway import Gateways
@@ -90,7 +90,9 @@ async def answering(engine: Engine, answers: Answers) -> AsyncIterator[Server]:
     control = Control(engine, builds, gateways, worker)
     handlers: list[Any] = [control, gateways, BlobCalls(engine), _Health()]
     try:
-        yield Server(handlers, codec=BytesCodec(), status_details_codec=Details())
+        server = Server(handlers, codec=BytesCodec(), status_details_codec=Details())
+        server._mapping = Methods(server._mapping)  # noqa: SLF001 what it says of other methods isn't gRPC's
+        yield server
     finally:
         await loop.run_in_executor(None, control.close)
 

@@ -8,7 +8,7 @@ from polyarch.builders.collecting import user_settings
 from polyarch.buildkit.messages import pairs
 from polyarch.emulation.advertised import local_platforms
 from polyarch.engine.engine import Engine
-from polyarch.release import BUILDKIT_RELEASE
+from polyarch.release import BUILDKIT_RELEASE, DOCKERFILE_RELEASE
 from polyarch.store.gcsettings import collecting_for
 from polyarch.store.policy import Policy
 from polyarch.wire import field
@@ -55,7 +55,7 @@ class Worker:
 
 def version() -> bytes:
     """Return a BuildkitVersion."""
-    return field(1, _PACKAGE) + field(2, BUILDKIT_RELEASE)
+    return field(1, _PACKAGE) + field(2, BUILDKIT_RELEASE) + field(4, DOCKERFILE_RELEASE)
 
 
 def _policy(policy: Policy) -> bytes:

@@ -218,7 +218,9 @@ def _remove_side(side: str) -> bool:
 
 
 def _lowers(directories: Directories, stack: Stack) -> list[Path]:
-    return [path for snapshot in reversed(stack) for path in reversed(directories.paths(snapshot))]
+    paths = (path for snapshot in reversed(stack) for path in reversed(directories.paths(snapshot)))
+    # Images may have the same layer twice, and overlayfs takes none twice (ELOOP): what is in it is there the topmost time.
+    return list(dict.fromkeys(paths))
 
 
 @contextmanager

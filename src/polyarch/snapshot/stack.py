@@ -18,6 +18,9 @@ from polyarch.store.results import Stack
 
 __all__ = ["LayerRef", "LayerStack", "new_snapshot", "snapshot_of_diff", "take_apart"]
 
+_MARK = "-"
+"""Stands between the layers of one output and those of the next; no snapshot is called so."""
+
 
 def new_snapshot() -> SnapshotID:
     """Return a name for the snapshot of a step."""
@@ -54,9 +57,10 @@ class LayerRef:
 
 @frozen
 class LayerStack:
-    """A stack of layers, base first."""
+    """A stack of layers, base first; `more` are those of a step's other outputs, in their order."""
 
     layers: tuple[LayerRef, ...] = ()
+    more: tuple[LayerStack, ...] = ()
 
     @staticmethod
     def of_image(
@@ -83,26 +87,44 @@ class LayerStack:
     @property
     def identity(self) -> str:
         """A name that two trees share only if they are made of the same layers."""
-        return _identity(self.snapshots)
+        return _identity(self._parts)
 
-    def with_layer(self, snapshot: SnapshotID) -> LayerStack:
-        """Return this tree with one more layer on top."""
-        return LayerStack(layers=(*self.layers, LayerRef(snapshot=snapshot)))
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        """All snapshots, those of other outputs behind a mark each."""
+        others = (part for each in self.more for part in (_MARK, *each.snapshots))
+        return (*self.snapshots, *others)
+
+    @property
+    def all_layers(self) -> tuple[LayerRef, ...]:
+        """The layers, and those of other outputs."""
+        return (*self.layers, *(layer for each in self.more for layer in each.layers))
+
+    def with_layer(self, snapshot: SnapshotID, more: tuple[LayerStack, ...] = ()) -> LayerStack:
+        """Return this tree with one more layer on top, and with other outputs beside it."""
+        return LayerStack(layers=(*self.layers, LayerRef(snapshot=snapshot)), more=more)
 
     def to_json(self) -> str:
         """Write the tree as a line of JSON, for a cache record."""
-        return json.dumps([_layer_to_json(layer) for layer in self.layers], separators=(",", ":"))
+        form: object = _layers_to_json(self)
+        if self.more:
+            form = {"layers": form, "more": [_layers_to_json(each) for each in self.more]}
+        return json.dumps(form, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str) -> LayerStack:
         """Read what `to_json` wrote; anything else raises ValueError, KeyError or TypeError."""
-        return LayerStack(layers=tuple(_layer_from_json(fields) for fields in json.loads(text)))
+        form = json.loads(text)
+        if not isinstance(form, dict):
+            return LayerStack(layers=_layers_from_json(form))
+        more = (LayerStack(layers=_layers_from_json(each)) for each in form["more"])
+        return LayerStack(layers=_layers_from_json(form["layers"]), more=tuple(more))
 
 
 def take_apart(text: str) -> Iterator[Stack]:
     """Yield the stack that `LayerStack.to_json` wrote, the one below it, and so on: for `Results`."""
     try:
-        snapshots = [str(fields["snapshot"]) for fields in json.loads(text)]
+        snapshots = list(LayerStack.from_json(text)._parts)  # noqa: SLF001 this module's own
     except (ValueError, KeyError, TypeError):
         return
     identity = _identity(snapshots)
@@ -115,6 +137,14 @@ def take_apart(text: str) -> Iterator[Stack]:
 
 def _identity(snapshots: Sequence[str]) -> str:
     return sha256("\n".join(snapshots).encode())
+
+
+def _layers_to_json(stack: LayerStack) -> list[dict[str, object]]:
+    return [_layer_to_json(layer) for layer in stack.layers]
+
+
+def _layers_from_json(form: list[dict[str, object]]) -> tuple[LayerRef, ...]:
+    return tuple(_layer_from_json(fields) for fields in form)
 
 
 def _layer_to_json(layer: LayerRef) -> dict[str, object]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["NO_SPACE", "attributes_of", "copy_attributes"]
+__all__ = ["NO_SPACE", "attributes_of", "copy_attributes", "is_copied"]
 
 NO_SPACE = (28, 122)
 """ENOSPC and EDQUOT, which are no refusal: the disk is full."""
@@ -22,7 +22,8 @@ def attributes_of(path: str | int) -> list[str]:
         return []  # a file system without them
 
 
-def _is_copied(name: str) -> bool:
+def is_copied(name: str) -> bool:
+    """Tell whether an attribute belongs to the file, not to this machine's policy."""
     if name.startswith(("user.overlay.", "trusted.", "system.", "user.polyarch.")):
         return False
     return not name.startswith("security.") or name == "security.capability"
@@ -34,7 +35,7 @@ def copy_attributes(source: str | int, target: Path | int, names: list[str]) -> 
     Source and target are open files, or paths whose links aren't followed. Where a file system has none, or refuses one, the rest is left out, as BuildKit does.
     """
     try:
-        for name in filter(_is_copied, names):
+        for name in filter(is_copied, names):
             value = os.getxattr(source, name, follow_symlinks=isinstance(source, int))
             os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
     except OSError as error:

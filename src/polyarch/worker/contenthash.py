@@ -19,18 +19,14 @@ from polyarch.look import Status
 from polyarch.progress import check_cancelled
 from polyarch.record import frozen
 from polyarch.text.ignore import Matcher, exclusion
-from polyarch.text.wildcard import split_pattern
 from polyarch.why.seen import Files
 from polyarch.worker.listing import Listing
+from polyarch.worker.sources import find_all
 from polyarch.worker.tree import (
     Contents,
     Entry,
     SourceTree,
-    clean_source,
-    find_literal,
     find_path,
-    find_sources,
-    find_starts,
     hash_link,
 )
 from polyarch.worker.walk import select
@@ -48,20 +44,13 @@ def digest_of_copy(tree: SourceTree, action: CopyAction, note: Note | None = Non
     """
     total = hashlib.sha256()
     excludes = exclusion(action.exclude)
+    # A literal copy is of what no step has changed in its place: its own metadata never counted.
+    is_itself = action.manner is not None and action.is_itself
     for source in action.sources:
-        includes = None
-        is_named = False
-        if action.parents:
-            entries, pattern = find_starts(tree, source)
-            includes = Matcher([pattern])
-        elif action.is_literal:
-            entries = [find_literal(tree, source)]
-        else:
-            entries = find_sources(tree, source)
-            is_named = bool(split_pattern(clean_source(source))[1])
-        hasher = _Hasher(tree, note, includes, excludes)
-        for entry in entries:
-            name = os.fsencode(entry.name) if is_named else b""
+        found = find_all(tree, action, source)
+        hasher = _Hasher(tree, note, found.includes, excludes, is_itself=is_itself)
+        for entry in found.entries:
+            name = os.fsencode(entry.name) if found.is_named else b""
             total.update(_framed(name) + hasher.entry(entry))
         total.update(b"\0end\0")
     return Digest("sha256:" + total.hexdigest())
@@ -78,22 +67,26 @@ class _Hasher:
         note: Note | None,
         includes: Matcher | None = None,
         excludes: Matcher | None = None,
+        *,
+        is_itself: bool = False,
     ) -> None:
+        self._is_itself = is_itself
         self._tree = tree
         self._note = note
         self._includes = includes
         self._excludes = excludes
 
     def entry(self, entry: Entry) -> bytes:
-        """Hash a source; of a directory only the contents, since its own metadata isn't copied."""
+        """Hash a source; of a directory only the contents, unless it is copied as itself."""
         path = str(entry.path)
         if not entry.is_directory:
             header = self._header(path, entry.status)
             self._tell([(path, header)])
             return hashlib.sha256(header).digest()
+        own = self._header(path, entry.status) if self._is_itself else b""
         if self._includes is None and self._excludes is None:
-            return self._whole(path)
-        return self._selected(path)
+            return own + self._whole(path)
+        return own + self._selected(path)
 
     def _tell(self, files: Files) -> None:
         if self._note is not None:

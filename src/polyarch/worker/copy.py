@@ -18,6 +18,7 @@ The rules that are easy to get wrong, all of them BuildKit's:
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Protocol
@@ -124,7 +125,7 @@ class Copier:
     on the way to what is wanted; None is that of their source. `made` gathers the directories that were made
     on the way to a destination, and have no source whose time would be theirs. `ledger` knows what is
     there already as it should be, of an earlier copy. `large` gathers the paths in the tree at which
-    large files of snapshots were put, in their order.
+    large files of snapshots were put, in their order. With `replaces` whatever is in the way goes, of any kind.
     """
 
     source: SourceTree
@@ -137,14 +138,15 @@ class Copier:
     made: list[Path] = field(default_factory=list)
     ledger: Ledger | None = None
     large: list[str] = field(default_factory=list)
+    replaces: bool = False
     _links: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def copy(self, entry: Entry, destination: str, *, as_itself: bool = False) -> None:
         """Copy one source to `destination`: absolute, a directory if it ends with a slash.
 
         With `as_itself` a directory that is missing at the destination is made as a copy of the source,
-        rather than only taking its contents. Raises InputError where a file would replace a directory or
-        the reverse.
+        rather than only taking its contents; where there is one it goes into that, by its name. Raises
+        InputError where a file would replace a directory or the reverse.
         """
         self._links.clear()
         if not entry.is_directory:
@@ -159,10 +161,13 @@ class Copier:
             return
         self._make_parent(destination)
         target = resolve(self.root, destination)
+        if as_itself and entry.name and target.is_dir():
+            target /= entry.name
         if os.path.lexists(target):
-            if not target.is_dir():
-                raise InputError(f"cannot copy to non-directory: {self._shown(target)}")
-            as_itself = False
+            if target.is_symlink() or not target.is_dir():
+                self._make_way(target)
+            else:
+                as_itself = False
         self._make_directories(self._shown(target.parent if as_itself else target))
         if as_itself:
             os.mkdir(target, 0o755)
@@ -237,10 +242,17 @@ class Copier:
         try:
             os.mkdir(target, 0o755)
         except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(target).st_mode):
-                raise InputError(f"cannot copy to non-directory: {self._shown(target)}") from None
-            return False
+            if stat.S_ISDIR(os.lstat(target).st_mode):
+                return False
+            self._make_way(target)
+            os.mkdir(target, 0o755)
         return True
+
+    def _make_way(self, target: Path) -> None:
+        """Remove what is where a directory is to be. Raises InputError where that isn't wanted."""
+        if not self.replaces:
+            raise InputError(f"cannot copy to non-directory: {self._shown(target)}") from None
+        os.unlink(target)
 
     def _finish(self, directory: _Directory) -> None:
         directory.close()
@@ -261,6 +273,9 @@ class Copier:
         except FileNotFoundError:
             pass
         except (IsADirectoryError, PermissionError):
+            if self.replaces and stat.S_ISDIR(os.lstat(target).st_mode):
+                shutil.rmtree(target)
+                return
             shown = self._shown(target)
             raise InputError(f"cannot replace to directory {shown} with file") from None
 

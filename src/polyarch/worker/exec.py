@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.emulation.probe import RunsHow
 from polyarch.errors import MachineError, StepFailed
-from polyarch.graph.op import SCRIPT_DIRECTORY, ExecOp
+from polyarch.graph.op import SCRIPT_DIRECTORY, BindMount, ExecOp
 from polyarch.graph.vertex import Vertex
 from polyarch.namespaces.subids import id_hint
 from polyarch.platforms import Platform
@@ -50,13 +50,17 @@ _SIGNALLED = 128
 
 @frozen
 class Work:
-    """An exec op to be done: `vertex` over `stack`; `sources[i]` is the vertex's input i."""
+    """An exec op to be done: `vertex` over `stack`; `sources[i]` is the vertex's input i.
+
+    `outputs` gets the snapshots of mounts that are outputs, by their numbers, once they are kept.
+    """
 
     vertex: Vertex
     stack: LayerStack
     sources: Sequence[LayerStack | SourceTree]
     reading: Reading
     cancel: CancelToken
+    outputs: dict[int, SnapshotID] = field(default_factory=dict)
 
     @property
     def op(self) -> ExecOp:
@@ -70,7 +74,7 @@ class Attempt:
     """A step that has run to its end; what it changed is thrown away unless it is kept.
 
     `seconds` is what it took by the clock; `failure` makes the error of a status other than 0; `trouble` is what
-    its emulator did wrong, "" if nothing.
+    its emulator did wrong, "" if nothing. `outputs` are the drafts of mounts that are outputs.
     """
 
     work: Work
@@ -79,6 +83,7 @@ class Attempt:
     seconds: float
     failure: Callable[[], StepFailed]
     trouble: str = ""
+    outputs: Mapping[int, Draft] = field(default_factory=dict)
 
     def seal(self) -> Path:
         """Return the layer of what the step changed; its root is unmounted. May be repeated."""
@@ -86,14 +91,25 @@ class Attempt:
 
     def keep(self) -> SnapshotID:
         """Make what the step changed a snapshot. Raises StepFailed if it didn't end well."""
-        if self.ended.status != 0:
+        op = self.work.op
+        if self.ended.status not in (op.exit_codes or (0,)):
             raise self.failure()
-        snapshot = new_snapshot()
         # Described as BuildKit does: a history without an entry for the layer quotes it.
-        shown = f"mount / from exec {' '.join(self.work.op.argv)}"
-        record = SnapshotRecord(id=snapshot, parents=self.work.stack.snapshots, description=shown)
-        self.draft.commit(snapshot, record)
-        return snapshot
+        command = " ".join(op.argv)
+        for mount in op.mounts:
+            if isinstance(mount, BindMount) and mount.output:
+                below, draft = self.work.sources[mount.input], self.outputs[mount.output]
+                assert isinstance(below, LayerStack)
+                shown = f"mount {mount.target} from exec {command}"
+                self.work.outputs[mount.output] = _kept(draft, below, shown)
+        return _kept(self.draft, self.work.stack, f"mount / from exec {command}")
+
+
+def _kept(draft: Draft, below: LayerStack, shown: str) -> SnapshotID:
+    snapshot = new_snapshot()
+    record = SnapshotRecord(id=snapshot, parents=below.snapshots, description=shown)
+    draft.commit(snapshot, record)
+    return snapshot
 
 
 @frozen
@@ -195,6 +211,7 @@ class StepRunner:
             yield Attempt(
                 work=work,
                 draft=draft,
+                outputs=mounted.drafts,
                 ended=ended,
                 seconds=seconds,
                 failure=lambda: _explained(

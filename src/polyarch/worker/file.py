@@ -7,23 +7,27 @@ the tree that is changed, at the moment of the action.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from polyarch.graph.op import CopyAction, FileAction, MkdirAction, MkfileAction
-from polyarch.inroot import set_owner
+from polyarch.errors import InputError, NotFound
+from polyarch.graph.actions import (
+    CopyAction,
+    FileAction,
+    MkdirAction,
+    MkfileAction,
+    RmAction,
+    SymlinkAction,
+)
+from polyarch.inroot import resolve, set_owner
 from polyarch.text.filemode import parse_mode
-from polyarch.text.ignore import Matcher, exclusion
+from polyarch.text.ignore import exclusion
 from polyarch.worker.archive import unpack_archive
 from polyarch.worker.copy import Copier, Ledger, make_directories
-from polyarch.worker.tree import (
-    Entry,
-    SourceTree,
-    find_literal,
-    find_sources,
-    find_starts,
-)
+from polyarch.worker.sources import find_all
+from polyarch.worker.tree import Entry, SourceTree, clean_source, find_names
 from polyarch.worker.users import owner
 
 __all__ = ["perform"]
@@ -46,20 +50,81 @@ def perform(
     places: dict[int, list[str]] = {}
     for action in actions:
         made: list[Path] = []
-        if isinstance(action, MkdirAction):
-            make_directories(root, action.path, owner(root, action.owner), action.mode, made)
-        elif isinstance(action, MkfileAction):
-            _make_file(action, root, made)
-        else:
+        if isinstance(action, CopyAction):
             source = sources[action.input]
             assert source is not None
             large = _copy(action, root, source, made, ledger)
             places.setdefault(action.input, []).extend(large)
+        elif isinstance(action, RmAction):
+            _remove(action, root)
+            continue
+        else:
+            _make(action, root, made)
         if action.created is not None:
             # Last of all, and parents last: whatever is made in a directory changes its time.
             for path in reversed(made):
-                os.utime(path, (action.created, action.created))
+                os.utime(path, (action.created, action.created), follow_symlinks=False)
     return {number: large for number, large in places.items() if large}
+
+
+def _make(action: MkdirAction | MkfileAction | SymlinkAction, root: Path, made: list[Path]) -> None:
+    if isinstance(action, SymlinkAction):
+        _make_link(action, root, made)
+    elif isinstance(action, MkfileAction):
+        (_make_exact_file if action.is_exact else _make_file)(action, root, made)
+    else:
+        if not action.makes_parents:
+            _check_parent(root, action.path)
+        make_directories(root, action.path, owner(root, action.owner), action.mode, made)
+
+
+def _check_parent(root: Path, path: str) -> Path:
+    """Return where `path` is; raise NotFound if there is no directory that it may be made in."""
+    target = resolve(root, path)
+    if not target.parent.is_dir():
+        raise NotFound(
+            f"open {path}: no such file or directory",
+            hint="make its directory first, or let it be made along with it",
+        )
+    return target
+
+
+def _make_exact_file(action: MkfileAction, root: Path, made: list[Path]) -> None:
+    who, target = owner(root, action.owner), _check_parent(root, action.path)
+    if target.is_dir():
+        raise InputError(f"open {action.path}: is a directory")
+    is_new = not target.exists()
+    target.write_bytes(action.data.encode("utf-8", "surrogateescape"))
+    set_owner(target, who.uid, who.gid)
+    if is_new:
+        os.chmod(target, int(action.mode, 8))
+    made.append(target)
+
+
+def _make_link(action: SymlinkAction, root: Path, made: list[Path]) -> None:
+    who, target = owner(root, action.owner), _check_parent(root, action.path)
+    try:
+        os.symlink(action.target, target)
+    except FileExistsError as error:
+        raise InputError(f"symlink {action.target} {action.path}: file exists") from error
+    set_owner(target, who.uid, who.gid)
+    made.append(target)
+
+
+def _remove(action: RmAction, root: Path) -> None:
+    names = [action.path]
+    if action.has_patterns:
+        names = find_names(SourceTree(root=root), action.path)
+    for name in names:
+        if not clean_source(name):
+            raise InputError("rm: invalid empty path")
+        target = resolve(root, clean_source(name), follow_last=False)
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        elif os.path.lexists(target):
+            target.unlink()
+        elif not action.may_be_missing:
+            raise NotFound(f"rm {name}: no such file or directory")
 
 
 def _make_file(action: MkfileAction, root: Path, made: list[Path]) -> None:
@@ -75,6 +140,8 @@ def _make_file(action: MkfileAction, root: Path, made: list[Path]) -> None:
 def _copy(
     action: CopyAction, root: Path, source: SourceTree, made: list[Path], ledger: Ledger | None
 ) -> list[str]:
+    if not action.makes_parents:
+        _check_parent(root, action.destination)
     copier = Copier(
         source=source,
         root=root,
@@ -84,22 +151,15 @@ def _copy(
         created=action.created,
         made=made,
         ledger=ledger,
+        replaces=action.replaces,
     )
     for wanted in action.sources:
-        for entry in _entries(action, wanted, copier):
+        found = find_all(source, action, wanted)
+        copier.includes = found.includes
+        for entry in found.entries:
             if not (action.unpack and _unpack(action, entry, copier)):
-                copier.copy(entry, action.destination, as_itself=action.is_literal)
+                copier.copy(entry, action.destination, as_itself=action.is_itself)
     return copier.large
-
-
-def _entries(action: CopyAction, wanted: str, copier: Copier) -> list[Entry]:
-    if action.parents:
-        entries, pattern = find_starts(copier.source, wanted)
-        copier.includes = Matcher([pattern])
-        return entries
-    if action.is_literal:
-        return [find_literal(copier.source, wanted)]
-    return find_sources(copier.source, wanted)
 
 
 def _unpack(action: CopyAction, entry: Entry, copier: Copier) -> bool:

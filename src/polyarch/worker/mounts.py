@@ -28,7 +28,7 @@ from polyarch.inroot import get_owner, resolve, set_owner
 from polyarch.progress import CancelToken
 from polyarch.record import field, frozen, mutable
 from polyarch.runtime.step import Bind, Mount, Tmpfs
-from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
+from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.snapshots import RecordType, SnapshotRecord
 from polyarch.store.store import Store
@@ -56,12 +56,14 @@ class Reading(Protocol):
 class MountedStep:
     """What the mounts of a step come to: for the runtime, and for the environment.
 
-    `env` stands above what the step has of a name, `defaults` below.
+    `env` stands above what the step has of a name, `defaults` below. `drafts` are of the mounts that are outputs, by
+    their numbers.
     """
 
     mounts: list[Mount] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict, repr=False)
     defaults: dict[str, str] = field(default_factory=dict)
+    drafts: dict[int, Draft] = field(default_factory=dict, repr=False)
 
 
 class KeptMounts(Protocol):
@@ -184,14 +186,16 @@ class _Maker:
         return self._stack.enter_context(reading)
 
     def bind(self, mount: BindMount) -> None:
-        """Bind a part of an input's tree; a writable one is a layer that is thrown away."""
+        """Bind a part of an input's tree; a writable one is a layer, thrown away or an output."""
         tree = self._tree(mount.input)
         root = tree.root
         if not mount.read_only:
             result = self._sources[mount.input]
             assert isinstance(result, LayerStack)
-            draft = self._parent.snapshotter.prepare(result.snapshots)
-            root = self._stack.enter_context(draft).root
+            draft = self._stack.enter_context(self._parent.snapshotter.prepare(result.snapshots))
+            root = draft.root
+            if mount.output:
+                self.step.drafts[mount.output] = draft
         path = resolve(root, mount.source)
         if not os.path.lexists(path):
             raise NotFound(

@@ -46,7 +46,8 @@ def can_repeat(actions: Sequence[FileAction]) -> bool:
     if len(actions) != 1 or not isinstance(actions[0], CopyAction):
         return False
     action = actions[0]
-    return not (action.unpack or action.parents or action.is_literal)
+    is_special = action.manner is not None or bool(action.include) or action.replaces
+    return not (action.unpack or action.parents or action.is_literal or is_special)
 
 
 @mutable

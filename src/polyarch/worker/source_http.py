@@ -70,9 +70,9 @@ class HttpSource:
 
         One whose digest is given isn't asked about again: it can't change.
         """
-        downloads = Downloads(self.store.database)
-        with self.store.locks.exclusive(_lock(op.url), check=cancel.check):
-            known = downloads.find(op.url)
+        downloads, name = Downloads(self.store.database), _name(op)
+        with self.store.locks.exclusive(_lock(name), check=cancel.check):
+            known = downloads.find(name)
             if known is not None and not self.store.blobs.has(known.digest):
                 known = None
             if known is not None and op.checksum and self._is(known.digest, op.checksum):
@@ -84,7 +84,7 @@ class HttpSource:
                         hint=OFFLINE_HINT,
                     )
                 return self._placed(op, known)
-            download = self._download(op.url, known, cancel)
+            download = self._download(op, known, cancel)
             if download != known:
                 downloads.add(download)
         if op.checksum and not self._is(download.digest, op.checksum):
@@ -105,13 +105,13 @@ class HttpSource:
                 found.update(piece)
         return found.hexdigest() == hex_of(wanted)
 
-    def _download(self, url: str, known: Download | None, cancel: CancelToken) -> Download:
-        fields: dict[str, str] = {}
+    def _download(self, op: HttpOp, known: Download | None, cancel: CancelToken) -> Download:
+        url, fields = op.url, dict(op.headers)
         if known is not None and known.etag:
             fields["If-None-Match"] = known.etag
         elif known is not None and known.modified:
             fields["If-Modified-Since"] = known.modified
-        with self.getter.get(url, fields, self._authorization(url)) as answer:
+        with self.getter.get(url, fields, self._authorization(op)) as answer:
             if known is not None and _is_same(answer, known):
                 return known
             if not 200 <= answer.status < 400:
@@ -121,7 +121,7 @@ class HttpSource:
                     status=answer.status,
                 )
             return Download(
-                url=url,
+                url=_name(op),
                 digest=self._save(answer, cancel),
                 etag=answer.fields.get("ETag"),
                 modified=answer.fields.get("Last-Modified"),
@@ -134,9 +134,17 @@ class HttpSource:
                 writer.write(piece)
         return writer.digest
 
-    def _authorization(self, url: str) -> str:
-        """Return what the secrets of the machine's name give; of two, the token; "" for none."""
-        host = urlsplit(url).hostname or ""
+    def _authorization(self, op: HttpOp) -> str:
+        """Return what the op's secret says, else those of the machine's name; of two, the token; "" for none.
+
+        Raises NotFound if the op's isn't there.
+        """
+        if op.auth_secret:
+            value = self.secrets.find(op.auth_secret)
+            if value is None:
+                raise NotFound(f"failed to retrieve HTTP auth secret {op.auth_secret}: not found")
+            return value.decode("latin-1").strip()
+        host = urlsplit(op.url).hostname or ""
         token = self.secrets.find(f"HTTP_AUTH_TOKEN_{host}")
         header = self.secrets.find(f"HTTP_AUTH_HEADER_{host}")
         if token is not None:
@@ -164,6 +172,11 @@ def _is_same(answer: Reply, known: Download) -> bool:
         return True
     tag = answer.fields.get("ETag").removeprefix("W/")
     return answer.status == 200 and bool(tag) and tag == known.etag.removeprefix("W/")
+
+
+def _name(op: HttpOp) -> str:
+    """Return what an answer is remembered by: servers may answer by what they are told beside the address."""
+    return " ".join((op.url, *(f"{name}={value}" for name, value in op.headers)))
 
 
 def _lock(url: str) -> str:

@@ -42,6 +42,7 @@ __all__ = [
     "SourceTree",
     "clean_source",
     "find_literal",
+    "find_names",
     "find_path",
     "find_sources",
     "find_starts",
@@ -292,18 +293,23 @@ def find_sources(tree: SourceTree, source: str) -> list[Entry]:
     A pattern that matches nothing is no error; a missing path is one. Symbolic links are followed
     inside the root. Raises NotFound. Source: features of BuildKit's copy, path semantics.
     """
+    if not split_pattern(clean_source(source))[1]:
+        return [_literal(tree, clean_source(source), source)]
+    return [_literal(tree, match, source) for match in find_names(tree, source)]
+
+
+def find_names(tree: SourceTree, source: str) -> list[str]:
+    """Return the paths that match a pattern, in order; of what is no pattern itself. Raises NotFound."""
     directory, pattern = split_pattern(clean_source(source))
     if not pattern:
-        return [_literal(tree, directory, source)]
+        return [directory]
     base = resolve(tree.root, directory)
     if _find_source(tree, base) is None:
         raise NotFound(
             f"lstat /{directory}: no such file or directory",
             hint=f"a pattern may match nothing, but where {source} begins must exist",
         )
-    if not base.is_dir():
-        return []
-    return [_literal(tree, match, source) for match in _matches(tree, base, pattern)]
+    return list(_matches(tree, base, pattern)) if base.is_dir() else []
 
 
 def find_starts(tree: SourceTree, source: str) -> tuple[list[Entry], str]:

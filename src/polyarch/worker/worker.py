@@ -17,6 +17,7 @@ from polyarch.graph.op import (
     BindMount,
     CacheMount,
     CopyAction,
+    DiffOp,
     ExecOp,
     FileOp,
     GitOp,
@@ -24,6 +25,7 @@ from polyarch.graph.op import (
     ImageOp,
     LocalOp,
     MergeOp,
+    OutputOp,
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.platforms import Platform
@@ -221,20 +223,32 @@ class Worker:
             return _merged(inputs)
         base = inputs[0]
         assert isinstance(base, LayerStack)
+        if isinstance(op, OutputOp):
+            return base.more[op.number - 1]
+        if isinstance(op, DiffOp):
+            return self._difference(vertex, inputs, cancel)
         self.images.ensure_unpacked(base, vertex.inputs[0], cancel)
         if isinstance(op, ExecOp):
-            return base.with_layer(self._exec(vertex, base, inputs, cancel))
+            return self._exec(vertex, base, inputs, cancel)
         assert isinstance(op, FileOp)
         return self._change(vertex, op, base, inputs, cancel)
 
     def _exec(
         self, vertex: Vertex, base: LayerStack, inputs: Sequence[Result], cancel: CancelToken
-    ) -> SnapshotID:
+    ) -> LayerStack:
         # With the rest of what runs programs: builds that run none don't load it.
         from polyarch.worker.exec import Work  # noqa: PLC0415
 
         work = Work(vertex=vertex, stack=base, sources=inputs, reading=self.reading, cancel=cancel)
-        return self.steps().run(work)
+        snapshot = self.steps().run(work)
+        assert isinstance(vertex.op, ExecOp)
+        more = {}
+        for mount in vertex.op.mounts:
+            if isinstance(mount, BindMount) and mount.output:
+                below = inputs[mount.input]
+                assert isinstance(below, LayerStack)
+                more[mount.output] = below.with_layer(work.outputs[mount.output])
+        return base.with_layer(snapshot, tuple(more[number] for number in sorted(more)))
 
     def _source(self, vertex: Vertex, cancel: CancelToken) -> Result:
         op = vertex.op
@@ -252,6 +266,26 @@ class Worker:
         if name not in self.contexts:
             raise InternalError(f"the graph names the build context {name!r}, which isn't there")
         return self.contexts[name]
+
+    def _difference(
+        self, vertex: Vertex, inputs: Sequence[Result], cancel: CancelToken
+    ) -> LayerStack:
+        lower, upper = inputs
+        assert isinstance(lower, LayerStack)
+        assert isinstance(upper, LayerStack)
+        rest = upper.layers[len(lower.layers) :]
+        is_above = upper.snapshots[: len(lower.layers)] == lower.snapshots
+        # Those of steps hold more than what has changed: directories that were only gone through.
+        if is_above and all(each.blob is not None for each in rest):
+            return _merged((LayerStack(), LayerStack(layers=rest)))
+        # Few graphs compare anything.
+        from polyarch.worker.difference import Difference  # noqa: PLC0415
+
+        self.images.ensure_unpacked(lower, vertex.inputs[0], cancel)
+        with self.reading(upper, vertex.inputs[1], cancel) as above:
+            made = Difference(snapshotter=self.snapshotter, below=lower.snapshots, above=above)
+            layer = LayerRef(snapshot=made.make(vertex.name), is_linked=True)
+        return LayerStack(layers=(layer,))
 
     def _change(
         self,
@@ -313,7 +347,9 @@ class Worker:
             tree = LayerStack.from_json(stored)
         except (ValueError, KeyError, TypeError):
             return None
-        own = (layer.snapshot for layer in tree.layers if layer.blob is None)
+        if isinstance(vertex.op, ExecOp) and len(tree.more) != vertex.op.outputs:
+            return None  # a cache of other machines tells of the root alone
+        own = (layer.snapshot for layer in tree.all_layers if layer.blob is None)
         is_here = all(map(self.snapshotter.exists, own)) and self.images.is_in_reach(tree, cancel)
         return tree if is_here else None
 
@@ -330,9 +366,13 @@ def _image(op: ImageOp) -> LayerStack:
 
 
 def _merged(inputs: Sequence[Result]) -> LayerStack:
-    """Put the layers of all inputs on top of one another."""
-    layers: list[LayerRef] = []
-    for number, source in enumerate(inputs):
+    """Put the layers of all inputs on top of one another.
+
+    What a layer holds is there as it is the topmost time that it comes, and overlayfs takes none twice.
+    """
+    found: dict[SnapshotID, LayerRef] = {}
+    for number, source in reversed(tuple(enumerate(inputs))):
         assert isinstance(source, LayerStack)
-        layers += [replace(layer, is_linked=number > 0) for layer in source.layers]
-    return LayerStack(layers=tuple(layers))
+        for layer in reversed(source.layers):
+            found.setdefault(layer.snapshot, replace(layer, is_linked=number > 0))
+    return LayerStack(layers=tuple(reversed(found.values())))

@@ -57,10 +57,11 @@ def test_the_first_name_that_is_told_of_is_the_file_and_others_are_links_to_it(t
     for name in ("a/b/second", "third", "a/z2"):
         (tree / name).hardlink_to(tree / "a.txt")
 
-    found = {each.path: each.link for each in entries(tree, excludes=("a/b",))}
+    found = {each.path: each for each in entries(tree, excludes=("a/b",))}
 
     names = ("a/z2", "a.txt", "third", "a/z")
-    assert [found[name] for name in names] == ["", "a/z2", "a/z2", ""]
+    assert [found[name].link for name in names] == ["", "a/z2", "a/z2", ""]
+    assert [found[name].size > 0 for name in names[:3]] == [True, False, False]
 
 
 def test_extended_attributes_are_told(tree: Path) -> None:

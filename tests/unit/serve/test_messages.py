@@ -94,3 +94,9 @@ def test_what_is_told_of_a_context_that_is_a_result() -> None:
     }
     with pytest.raises(IntegrityError, match="no base64"):
         read_input_metadata('{"x": "e30"}')
+
+
+def test_an_empty_definition_is_one() -> None:
+    # Of an empty tree there is nothing to be said; without any definition a program of the client's decides.
+    assert read_solve_request(field(1, "ref") + bytes((2 << 3 | 2, 0))).has_definition
+    assert not read_solve_request(field(1, "ref")).has_definition

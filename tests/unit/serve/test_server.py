@@ -12,12 +12,11 @@ import pytest
 from grpclib.client import UnaryStreamMethod, UnaryUnaryMethod
 from grpclib.exceptions import GRPCError
 
-from polyarch.buildkit.api import Api, SolveFailed
+from polyarch.buildkit.api import SolveFailed
 from polyarch.buildkit.build import Remote, build_remotely
 from polyarch.buildkit.connection import connect
-from polyarch.buildkit.messages import SolveOptions, pairs, read_workers
+from polyarch.buildkit.messages import pairs, read_workers
 from polyarch.buildkit.nodes import look_at
-from polyarch.buildkit.session import run_session
 from polyarch.digest import sha256
 from polyarch.progress import CancelToken, Event, StatusEvent, StepEvent, ignore_events
 from polyarch.release import BUILDKIT_RELEASE
@@ -25,6 +24,7 @@ from polyarch.request.make import make_request
 from polyarch.request.result import BuildResult
 from polyarch.request.values import Output
 from polyarch.wire import Message, field
+from tests.support.callers.frontends import Frontend
 from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
 from tests.support.images.layouts import read_archive, validate
 from tests.support.images.trees import plant
@@ -201,48 +201,6 @@ def test_what_the_store_holds_is_told_and_pruned(
 # --- frontends at the client ---
 
 
-class Frontend:
-    """A build whose frontend is the test: a session without services, a call of Solve, and calls of the gateway."""
-
-    def __init__(self, remote: Remote) -> None:
-        self._remote = remote
-        self.solved: dict[str, str] = {}
-
-    def run(
-        self, *asked: tuple[str, bytes], exporters: tuple[tuple[str, dict[str, str]], ...] = ()
-    ) -> list[Message]:
-        """Make the calls, and return their answers, while the build waits for the last one."""
-        return asyncio.run(self._run(asked, exporters))
-
-    async def _run(
-        self,
-        asked: tuple[tuple[str, bytes], ...],
-        exporters: tuple[tuple[str, dict[str, str]], ...],
-    ) -> list[Message]:
-        channel = connect(self._remote.target)
-        api, ready = Api(channel), asyncio.Event()
-        session = asyncio.create_task(run_session(api, "sid", "key", {}, ready))
-        options = SolveOptions(
-            ref="ref", session="sid", attributes={}, frontend="", exporters=exporters
-        )
-        await ready.wait()
-        solving = asyncio.create_task(api.solve(options))
-        try:
-            answers = [await self._ask(channel, *each) for each in asked]
-            self.solved = await solving
-        finally:
-            for task in (solving, session):
-                task.cancel()
-            await asyncio.gather(solving, session, return_exceptions=True)
-            channel.close()
-        return answers
-
-    async def _ask(self, channel: Any, name: str, message: bytes) -> Message:
-        path = f"/moby.buildkit.v1.frontend.LLBBridge/{name}"
-        method: Any = UnaryUnaryMethod(channel, path, bytes, bytes)
-        return Message(await method(message, metadata={"buildkit-controlapi-buildid": "ref"}))
-
-
 LAYER = sha256(field(3, field(1, f"docker-image://{BASE}")))
 IMAGE = b"".join(
     (
@@ -311,3 +269,34 @@ def test_a_question_about_a_dockerfile(remote: Remote, tmp_path: Path) -> None:
 
     told = {each.text(1): each.bytes(2) for each in Message(solved.bytes(3)).messages(10)}
     assert told == {"result.txt": b"frontend.outline of app", "version": b"1.0.0"}
+
+
+def test_the_config_of_an_image_that_is_not_built_yet(remote: Remote, tmp_path: Path) -> None:
+    plant(tmp_path / "context", {"Dockerfile": f"FROM {BASE}\nENV A=b\nCMD x\n", "wrong": "FRO x"})
+    contexts = dict.fromkeys(("context", "dockerfile"), tmp_path / "context")
+
+    def told(attributes: dict[str, str]) -> dict[str, Any]:
+        asked = field(2, "dockerfile.v0") + pairs(3, attributes)
+        solved, _ = Frontend(remote, contexts).run(("Solve", asked), ("Return", field(1, b"")))
+        found = Message(solved.bytes(3)).messages(10)
+        return {each.text(1): json.loads(each.bytes(2)) for each in found}
+
+    one = told({})
+    two = told({"platform": "linux/amd64,linux/arm64"})
+
+    assert one["containerimage.config"]["config"]["Cmd"] == ["/bin/sh", "-c", "x"]
+    assert "A=b" in one["containerimage.config"]["config"]["Env"]
+    assert {name: each["architecture"] for name, each in two.items() if "config" in name} == {
+        "containerimage.config/linux/amd64": "amd64",
+        "containerimage.config/linux/arm64": "arm64",
+    }
+    # What is wrong with a Dockerfile is told by the build.
+    assert told({"filename": "wrong"}) == {}
+
+
+def test_nothing_is_an_empty_image_for_who_wants_one(remote: Remote) -> None:
+    frontend, name = Frontend(remote), "registry.test/empty:1"
+
+    frontend.run(("Return", field(1, b"")), exporters=(("image", {"name": name}),))
+
+    assert frontend.solved["image.name"] == name

@@ -216,8 +216,9 @@ def test_a_directory_as_itself_keeps_its_metadata_where_it_is_new(source: Path, 
     copier.copy(find_literal(tree, "dir"), "/a/new", as_itself=True)
     copier.copy(find_literal(tree, "dir"), "/b/", as_itself=True)
 
-    assert [mode(root / each) for each in ("a", "a/new", "b")] == [0o711, 0o4711, 0o711]
-    assert [(root / each).stat().st_mtime for each in ("a/new", "b")] == [OLD, OLD]
+    modes = [mode(root / each) for each in ("a", "a/new", "b", "b/dir")]
+    assert modes == [0o711, 0o4711, 0o711, 0o4711]
+    assert [(root / each).stat().st_mtime for each in ("a/new", "b/dir")] == [OLD, OLD]
 
 
 def test_only_files_stay_one_file_under_two_names(source: Path, root: Path) -> None:

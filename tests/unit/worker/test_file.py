@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from polyarch.graph.op import CopyAction, FileAction, MkdirAction, MkfileAction
+from polyarch.errors import InputError, NotFound
+from polyarch.graph.actions import (
+    CopyAction,
+    FileAction,
+    Manner,
+    MkdirAction,
+    MkfileAction,
+    RmAction,
+    SymlinkAction,
+)
+from polyarch.record import replace
 from polyarch.worker.file import perform
 from polyarch.worker.tree import SourceTree
 
@@ -73,3 +83,164 @@ def test_a_document_s_directories_have_its_mode(source: Path, root: Path) -> Non
     modes = [stat.S_IMODE((root / name).stat().st_mode) for name in ("a", "a/b")]
     assert modes == [0o711, 0o711]
     assert (root / "a").stat().st_mtime == EPOCH
+
+
+def content(root: Path) -> dict[str, str]:
+    """Return what is in a tree: directories as "", links as what they lead to."""
+    return {
+        str(path.relative_to(root)): os.readlink(path)
+        if path.is_symlink()
+        else path.read_text()
+        if path.is_file()
+        else ""
+        for path in sorted(root.rglob("*"))
+    }
+
+
+def test_files_are_removed(source: Path, root: Path) -> None:
+    for name in ("a1", "a2", "b"):
+        (root / name).mkdir()
+        (root / name / "in").write_text("x")
+    (root / "link").symlink_to("b")
+
+    do(RmAction(path="/a*", has_patterns=True), root, source)
+    do(RmAction(path="none*", has_patterns=True), root, source)
+    do(RmAction(path="/link"), root, source)
+    do(RmAction(path="/gone", may_be_missing=True), root, source)
+
+    assert content(root) == {"b": "", "b/in": "x"}
+    with pytest.raises(NotFound, match="rm /gone: no such file"):
+        do(RmAction(path="/gone"), root, source)
+    with pytest.raises(InputError, match="empty path"):
+        do(RmAction(path="/b/.."), root, source)
+
+
+def test_what_is_removed_is_in_the_tree(source: Path, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/kept").write_text("kept")
+    (root / "out").symlink_to(tmp_path / "outside")
+    (root / "in").symlink_to("/")
+    (root / "gone").write_text("x")
+
+    do(RmAction(path="/in/gone"), root, source)
+
+    assert not (root / "gone").exists()
+    with pytest.raises(NotFound):
+        do(RmAction(path="/out/kept"), root, source)
+    assert (tmp_path / "outside/kept").read_text() == "kept"
+
+
+def test_links_are_made(source: Path, root: Path) -> None:
+    do(SymlinkAction(path="/link", target="to/nothing", created=EPOCH), root, source)
+
+    assert os.readlink(root / "link") == "to/nothing"
+    assert (root / "link").lstat().st_mtime == EPOCH
+    (root / "file").touch()
+    with pytest.raises(InputError, match="file exists"):
+        do(SymlinkAction(path="/file", target="x"), root, source)
+    with pytest.raises(NotFound, match="no such file"):
+        do(SymlinkAction(path="/none/link", target="x"), root, source)
+
+
+def test_a_file_at_its_path(source: Path, root: Path) -> None:
+    made = MkfileAction(path="/f", name="f", data="1", mode="600", created=EPOCH, is_exact=True)
+    do(made, root, source)
+    do(replace(made, data="2", mode="644"), root, source)
+
+    status = (root / "f").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_mtime) == (0o600, EPOCH)
+    assert content(root) == {"f": "2"}
+    for path, error in (("/none/f", NotFound), ("/", InputError)):
+        with pytest.raises(error):
+            do(replace(made, path=path), root, source)
+
+
+def test_directories_that_have_to_be_there(source: Path, root: Path) -> None:
+    copy = CopyAction(input=1, sources=("base",), destination="/a/b", makes_parents=False)
+    for action in (MkdirAction(path="/a/b", makes_parents=False), copy):
+        with pytest.raises(NotFound, match="no such file"):
+            do(action, root, source)
+    do(MkdirAction(path="/a", makes_parents=False), root, source)
+    do(copy, root, source)
+
+    assert content(root) == {"a": "", "a/b": "", "a/b/in": "", "a/b/in/file": "content"}
+
+
+def test_a_directory_as_itself_goes_into_one_that_is_there(source: Path, root: Path) -> None:
+    copy = CopyAction(input=1, sources=("/base",), destination="/to", manner=Manner())
+    do(copy, root, source)
+    do(copy, root, source)
+
+    inside = {"in": "", "in/file": "content"}
+    assert content(root) == {
+        "to": "",
+        **{f"to/{name}": value for name, value in inside.items()},
+        "to/base": "",
+        **{f"to/base/{name}": value for name, value in inside.items()},
+    }
+
+
+def test_what_is_included_of_a_source(source: Path, root: Path) -> None:
+    (source / "base/other.go").write_text("go")
+    (source / "base/in/some.go").write_text("go")
+    copy = CopyAction(
+        input=1,
+        sources=("/base",),
+        destination="/to/",
+        manner=Manner(takes_contents=True),
+        include=("**/*.go",),
+        exclude=("other*",),
+        required=("in/some.go",),
+    )
+    do(copy, root, source)
+
+    assert content(root) == {"to": "", "to/in": "", "to/in/some.go": "go"}
+    with pytest.raises(NotFound, match="none"):
+        do(replace(copy, required=("none",)), root, source)
+
+
+def test_links_and_patterns_only_where_they_are_wanted(source: Path, root: Path) -> None:
+    (source / "link").symlink_to("base/in/file")
+    (source / "l*").write_text("star")
+
+    def copy(to: str, manner: Manner) -> None:
+        do(CopyAction(input=1, sources=("l*",), destination=to, manner=manner), root, source)
+
+    copy("/literal", Manner())
+    copy("/matched/", Manner(has_patterns=True))
+    copy("/followed/", Manner(has_patterns=True, follows_links=True))
+
+    assert content(root) == {
+        "literal": "star",
+        "matched": "",
+        "matched/l*": "star",
+        "matched/link": "base/in/file",
+        "followed": "",
+        "followed/l*": "star",
+        "followed/link": "content",
+    }
+    nothing = CopyAction(
+        input=1,
+        sources=("x*",),
+        destination="/",
+        manner=Manner(has_patterns=True),
+        may_be_empty=False,
+    )
+    with pytest.raises(NotFound, match=r"x\* not found"):
+        do(nothing, root, source)
+
+
+def test_what_is_in_the_way_goes_if_that_is_wanted(source: Path, root: Path) -> None:
+    (source / "base/file").write_text("new")
+    (root / "to/file").mkdir(parents=True)
+    (root / "to/file/old").write_text("old")
+    (root / "to/in").write_text("old")
+    copy = CopyAction(
+        input=1, sources=("/base",), destination="/to", manner=Manner(takes_contents=True)
+    )
+    with pytest.raises(InputError):
+        do(copy, root, source)
+
+    do(replace(copy, replaces=True), root, source)
+
+    assert content(root) == {"to": "", "to/file": "new", "to/in": "", "to/in/file": "content"}

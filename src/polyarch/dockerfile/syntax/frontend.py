@@ -18,6 +18,8 @@ from polyarch.oci.reference import parse as parse_reference
 __all__ = ["SYNTAX_ARG", "check_syntax"]
 
 SYNTAX_ARG = "BUILDKIT_SYNTAX"
+_BUILT_IN = "dockerfile.v0"
+"""What BuildKit's API calls the frontend that a daemon has."""
 _OURS = ("docker/dockerfile", "docker/dockerfile-upstream")
 
 
@@ -41,6 +43,8 @@ def check_syntax(source: SourceText, build_args: Mapping[str, str]) -> None:
 
 
 def _is_ours(image: str) -> bool:
+    if image == _BUILT_IN:
+        return True
     try:
         path = parse_reference(image).path
     except InputError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from polyarch.buildkit.messages import read_pairs
 from polyarch.digest import Digest, sha256
 from polyarch.errors import IntegrityError
+from polyarch.graph.location import Location, SourceText
 from polyarch.platforms import Platform, host, normalize
 from polyarch.record import field, frozen
 from polyarch.wire import Message
@@ -59,10 +60,22 @@ class Op:
 
 @frozen
 class Definition:
-    """Ops by their digests; `wanted` is what the definition is for, None where that is nothing."""
+    """Ops by their digests; `wanted` is what the definition is for, None where that is nothing.
+
+    `locations` are where ops stand in the text that they were made from, if there is one.
+    """
 
     ops: Mapping[Digest, Op]
     wanted: Input | None
+    locations: Mapping[str, Location] = field(default_factory=dict)
+
+    def used(self) -> dict[Digest, set[int]]:
+        """Return which outputs of each op somebody uses."""
+        found: dict[Digest, set[int]] = {}
+        inputs = [each for op in self.ops.values() for each in op.inputs]
+        for each in (*inputs, *((self.wanted,) if self.wanted is not None else ())):
+            found.setdefault(each.op, set()).add(each.output)
+        return found
 
 
 def read_definition(data: bytes) -> Definition:
@@ -83,7 +96,24 @@ def read_definition(data: bytes) -> Definition:
             ops[digest] = _op(digest, kind, read, inputs, known.get(digest, Message(b"")))
         # The last one names what is wanted, and is nothing itself.
         wanted = inputs[0] if not kind and inputs else None
-    return Definition(ops=ops, wanted=wanted)
+    locations = dict(_locations(Message(message.bytes(3))))
+    return Definition(ops=ops, wanted=wanted, locations=locations)
+
+
+def _locations(message: Message) -> Iterator[tuple[str, Location]]:
+    """Yield the first place of each op that has one, by the op's digest."""
+    sources = [
+        SourceText(name=each.text(1), text=each.bytes(2).decode("utf-8", "replace"))
+        for each in message.messages(2)
+    ]
+    for each in message.messages(1):
+        for place in Message(each.bytes(2)).messages(1):
+            number, ranges = place.integer(1), list(place.messages(2))
+            if ranges and 0 <= number < len(sources):
+                lines = [Message(one.bytes(end)).integer(1) for one in ranges for end in (1, 2)]
+                start, end = max(1, min(lines)), max(1, *lines)
+                yield each.text(1), Location(source=sources[number], start=start, end=end)
+                break
 
 
 def _op(

@@ -1,8 +1,9 @@
-"""Exec ops of LLB: a process with its mounts. What it writes to its root is its result, and nothing else."""
+"""Exec ops of LLB: a process with its mounts. Its results are its root and those mounts that others use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from polyarch.errors import InputError
 from polyarch.graph.op import (
@@ -17,12 +18,12 @@ from polyarch.graph.op import (
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import DEFAULT_PATH
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.serve.llb.definition import Op
 from polyarch.wire import Message
 
-__all__ = ["ExecReader"]
+__all__ = ["ExecReader", "TakeInput"]
 
 _BIND, _SECRET, _SSH, _CACHE, _TMPFS = range(5)
 _NETWORKS = ("default", "host", "none")
@@ -40,28 +41,41 @@ class ExecReader:
 
     allow: frozenset[str]
 
-    def read(self, op: Op, output: int, take: TakeInput) -> tuple[ExecOp, tuple[Vertex, ...]]:
-        """Return the op and its inputs, the root first. Raises InputError for what can't be done."""
+    def read(
+        self, op: Op, used: Collection[int], take: TakeInput, layers: TakeInput
+    ) -> tuple[ExecOp, tuple[Vertex, ...], dict[int, int]]:
+        """Return the op, its inputs, the root first, and what its outputs are called here, by their numbers: 0 is the root.
+
+        `used` are the outputs that somebody uses. `layers` is as `take`, but what it gives may be written to. Raises
+        InputError for what can't be done.
+        """
         mounts = list(op.message.messages(2))
         roots = [each for each in mounts if each.text(3) == "/"]
         if not roots:
             raise InputError("an exec op has no root mount")
         root = roots[-1]
-        if root.integer(6) != _BIND or root.integer(4) != output:
-            raise InputError(
-                "a mount's changes are used by another step, which isn't supported yet",
-                hint="only the root's changes of a step can be",
-            )
-        inputs = [take(root.integer(1))]
-        found = [_mount(each, inputs, take) for each in mounts if each is not root]
-        return self._op(op, (*found, *_variables(op.message))), tuple(inputs)
+        if root.integer(6) != _BIND:
+            raise InputError("the root of an exec op is no bind mount")
+        numbers = {root.integer(4): 0}
+        inputs = [layers(root.integer(1))]
+        cwd = Message(op.message.bytes(1)).text(3) or "/"
+        found = []
+        for each in mounts:
+            if each is root:
+                continue
+            is_output = each.integer(6) == _BIND and each.integer(4) in used
+            number = len(numbers) if is_output else 0
+            if is_output:
+                numbers[each.integer(4)] = number
+            mount = _mount(each, inputs, (take, layers), number)
+            # Targets may be relative to the working directory.
+            found.append(replace(mount, target=os.path.join(cwd, mount.target)))
+        return self._op(op, (*found, *_variables(op.message))), tuple(inputs), numbers
 
     def _op(self, op: Op, mounts: tuple[ExecMount, ...]) -> ExecOp:
         meta = Message(op.message.bytes(1))
-        if meta.all(12) or meta.integer(12):
-            raise InputError("steps that may fail (valid exit codes) aren't supported yet")
-        network = _NETWORKS[op.message.integer(3)]
-        security = _SECURITIES[op.message.integer(4)]
+        network = _named(_NETWORKS, op.message.integer(3), "network")
+        security = _named(_SECURITIES, op.message.integer(4), "security")
         for wanted in (f"network.{network}", f"security.{security}"):
             if wanted in {"network.host", "security.insecure"} and wanted not in self.allow:
                 raise InputError(f"{wanted} is not allowed", hint=f"allow it: --allow {wanted}")
@@ -83,7 +97,15 @@ class ExecReader:
             cgroup_parent=meta.text(10),
             proxy_env=tuple(_proxies(Message(meta.bytes(5)))),
             resources=_resources(Message(op.metadata.bytes(7))),
+            devices=tuple(each.text(1) for each in op.message.messages(6)),
+            exit_codes=meta.integers(12),
         )
+
+
+def _named(names: Sequence[str], number: int, what: str) -> str:
+    if not 0 <= number < len(names):
+        raise InputError(f"invalid {what} mode: {number}")
+    return names[number]
 
 
 def _with_path(env: tuple[str, ...]) -> tuple[str, ...]:
@@ -92,8 +114,11 @@ def _with_path(env: tuple[str, ...]) -> tuple[str, ...]:
     return env if has_path else (f"PATH={DEFAULT_PATH}", *env)
 
 
-def _mount(message: Message, inputs: list[Vertex], take: TakeInput) -> ExecMount:
-    """Return a mount; what it mounts becomes one of the `inputs`."""
+def _mount(
+    message: Message, inputs: list[Vertex], take: tuple[TakeInput, TakeInput], output: int
+) -> ExecMount:
+    """Return a mount, the output of that number if there is one; what it mounts becomes one of the `inputs`."""
+    as_it_is, layers = take
     target, kind = message.text(3), message.integer(6)
     if kind == _SECRET:
         return _secret(target, Message(message.bytes(21)))
@@ -115,17 +140,29 @@ def _mount(message: Message, inputs: list[Vertex], take: TakeInput) -> ExecMount
         told = Message(message.bytes(20))
         has_source = message.integer(1) >= 0
         if has_source:
-            inputs.append(take(message.integer(1)))
+            inputs.append(layers(message.integer(1)))
         return CacheMount(
             target=target,
             id=told.text(1) or target,
-            sharing=_SHARINGS[told.integer(2)],
+            sharing=_shared(told.integer(2)),
             read_only=is_read_only,
             input=number if has_source else None,
             source=source,
         )
-    inputs.append(take(message.integer(1)))
-    return BindMount(target=target, input=number, source=source, read_only=is_read_only)
+    inputs.append((as_it_is if is_read_only else layers)(message.integer(1)))
+    return BindMount(
+        target=target,
+        input=number,
+        source=source,
+        read_only=is_read_only,
+        output=0 if is_read_only else output,
+    )
+
+
+def _shared(number: int) -> Sharing:
+    if not 0 <= number < len(_SHARINGS):
+        raise InputError(f"invalid cache sharing mode: {number}")
+    return _SHARINGS[number]
 
 
 def _secret(target: str, told: Message) -> SecretMount:

@@ -6,42 +6,54 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 from polyarch.buildkit.messages import read_pairs
+from polyarch.digest import Digest
 from polyarch.dockerfile.lowering.lowering import BaseImages
 from polyarch.dockerfile.lowering.remote import git_op
-from polyarch.errors import InputError
+from polyarch.errors import InputError, IntegrityError
 from polyarch.golang.json import read_json
+from polyarch.golang.strconv import parse_uint
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.op import (
     CopyAction,
+    DiffOp,
     FileOp,
     GitOp,
     HttpOp,
     ImageOp,
     LocalOp,
     MergeOp,
+    OutputOp,
     ScratchOp,
+    SymlinkAction,
 )
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import IMAGE_SCHEME, LAYOUT_SCHEME
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.record import field, frozen, replace
 from polyarch.serve.llb.definition import (
+    DIFF,
     EXEC,
     FILE,
     MERGE,
+    PASSTHROUGH,
     SOURCE,
     Definition,
     Input,
     Op,
 )
-from polyarch.serve.llb.execs import ExecReader
-from polyarch.serve.llb.files import read_files
+from polyarch.serve.llb.execs import ExecReader, TakeInput
+from polyarch.serve.llb.files import FilesReader
 from polyarch.serve.receiving import Wanted
 from polyarch.text.giturl import parse_git_reference
+from polyarch.wire import Message
 
-__all__ = ["Locals", "Lowering"]
+__all__ = ["RESULT_SCHEME", "Locals", "Lowering"]
 
-_KINDS = {5: "build", 7: "diff", 8: "passthrough"}
+_KINDS = {5: "build"}
+_HEADERS = ("Accept", "User-Agent")
+"""Those of a graph that are sent; others don't count, as with BuildKit."""
+RESULT_SCHEME = "polyarch-result://"
+"""What stands for a result that was promised: only we understand it."""
 _LOCAL = "local://"
 
 Locals = dict[str, Wanted]
@@ -52,20 +64,24 @@ Locals = dict[str, Wanted]
 class Lowering:
     """Makes vertices of one definition; `found` collects the local directories that they read.
 
-    `bring_layout` makes an address here of a layout of the client's, by its address and its store there.
+    `bring_layout` makes an address here of a layout of the client's, by its address and its store there, and
+    `bring_result` of what was promised, by its ref.
     """
 
     definition: Definition
     maker: GraphMaker
     images: BaseImages
     bring_layout: Callable[[str, str], str]
+    bring_result: Callable[[str], str]
     execs: ExecReader
     found: Locals = field(default_factory=dict)
     _made: dict[Input, Vertex] = field(default_factory=dict, repr=False)
+    _used: dict[Digest, set[int]] = field(default_factory=dict, repr=False)
 
     def lower(self) -> Vertex:
         """Return the vertex of what the definition is for, one with layers even if that is a source. Raises InputError."""
         wanted = self.definition.wanted
+        self._used.update(self.definition.used())
         return self._scratch() if wanted is None else self._layers(self._take(wanted))
 
     def _take(self, wanted: Input) -> Vertex:
@@ -100,17 +116,38 @@ class Lowering:
         if op.kind == SOURCE:
             return self._source(op)
         if op.kind == EXEC:
-            made, inputs = self.execs.read(op, output, take)
-            return self._add(op, made, (self._layers(inputs[0]), *inputs[1:]), " ".join(made.argv))
+            return self._exec(op, output, take, layers)
         if op.kind == FILE:
-            changed, inputs = read_files(op, output, take)
-            inputs = (self._layers(inputs[0]), *inputs[1:])
-            return self._add(op, changed, inputs, _file_name(changed))
+            return self._files(op, output, take)
         if op.kind == MERGE:
             numbers = [each.integer(1) for each in op.message.messages(1)]
             return self._add(op, MergeOp(), tuple(map(layers, numbers)), "merge")
+        if op.kind == DIFF:
+            ends = [Message(op.message.bytes(each)).integer(1) for each in (1, 2)]
+            return self._add(op, DiffOp(), tuple(map(layers, ends)), "diff")
+        if op.kind == PASSTHROUGH:
+            outputs = op.message.integers(2)
+            if not 0 <= output < len(outputs):
+                raise IntegrityError(f"a passthrough op has no output {output}")
+            return take(outputs[output])
         kind = _KINDS.get(op.kind, "unknown")
         raise InputError(f"ops of the kind {kind} aren't supported yet")
+
+    def _exec(self, op: Op, output: int, take: TakeInput, layers: TakeInput) -> Vertex:
+        used = self._used.get(op.digest, set())
+        made, inputs, numbers = self.execs.read(op, used, take, layers)
+        if output not in numbers:
+            raise IntegrityError(f"an exec op has no output {output}")
+        vertex = self._add(op, made, inputs, " ".join(made.argv))
+        number = numbers[output]
+        return self.maker.add(OutputOp(number=number), (vertex,)) if number else vertex
+
+    def _files(self, op: Op, output: int, take: TakeInput) -> Vertex:
+        def add(made: FileOp, inputs: tuple[Vertex, ...]) -> Vertex:
+            inputs = (self._layers(inputs[0]), *inputs[1:])
+            return self._add(op, made, inputs, _file_name(made))
+
+        return FilesReader(op=op, take=take, add=add).read(output)
 
     def _add(self, op: Op, made: object, inputs: tuple[Vertex, ...], name: str) -> Vertex:
         return self.maker.add(
@@ -118,6 +155,7 @@ class Lowering:
             inputs,
             name=op.name or name,
             ignore_cache=op.ignores_cache,
+            location=self.definition.locations.get(op.digest),
         )
 
     def _scratch(self) -> Vertex:
@@ -135,25 +173,62 @@ class Lowering:
     def _source(self, op: Op) -> Vertex:
         identifier, attributes = op.message.text(1), read_pairs(op.message, 2)
         if identifier.startswith(IMAGE_SCHEME):
-            return self._image(op, parse_reference(identifier.removeprefix(IMAGE_SCHEME)).canonical)
+            name = parse_reference(identifier.removeprefix(IMAGE_SCHEME)).canonical
+            return self._image(op, name, attributes)
         if identifier.startswith(LAYOUT_SCHEME):
             store = attributes.get("oci.store", "")
             return self._image(op, self.bring_layout(identifier, store))
+        if identifier.startswith(RESULT_SCHEME):
+            return self._image(op, self.bring_result(identifier.removeprefix(RESULT_SCHEME)))
         if identifier.startswith(_LOCAL):
             return self._local(op, identifier.removeprefix(_LOCAL), attributes)
         if identifier.startswith("git://"):
             return self._git(op, identifier, attributes)
         if identifier.startswith(("http://", "https://")):
-            name = attributes.get("http.filename") or identifier.rstrip("/").rpartition("/")[2]
-            made = HttpOp(
-                url=identifier, filename=name, checksum=attributes.get("http.checksum", "")
-            )
-            return self._add(op, made, (), identifier)
+            return self._file(op, identifier, attributes)
         raise InputError(f"sources like {identifier} aren't supported yet")
 
-    def _image(self, op: Op, name: str) -> Vertex:
-        image = self.images.resolve(name, op.platform)
-        return self._add(op, ImageOp.of(image, op.platform), (), f"{IMAGE_SCHEME}{name}")
+    def _file(self, op: Op, url: str, attributes: Mapping[str, str]) -> Vertex:
+        made = HttpOp(
+            url=url,
+            filename=attributes.get("http.filename") or url.rstrip("/").rpartition("/")[2],
+            checksum=attributes.get("http.checksum", ""),
+            headers=tuple(
+                (name, attributes[key])
+                for name in _HEADERS
+                if (key := f"http.header.{name.lower()}") in attributes
+            ),
+            auth_secret=attributes.get("http.authheadersecret", ""),
+        )
+        if any(name.startswith("http.sig.") for name in attributes):
+            raise InputError("signatures of files of web servers aren't verified yet")
+        vertex = self._add(op, made, (), url)
+        mode, uid, gid = (attributes.get(f"http.{each}", "") for each in ("perm", "uid", "gid"))
+        if not (mode or uid or gid):
+            return vertex
+        # In its own tree a file is root's; so it gets one in which it isn't.
+        copied = CopyAction(
+            input=1,
+            sources=(made.filename,),
+            destination=f"/{made.filename}",
+            owner=f"{uid or 0}:{gid or 0}",
+            mode=f"{_mode(mode):o}" if mode else "",
+            is_literal=True,
+        )
+        return self.maker.add(
+            FileOp(actions=(copied,)), (self._scratch(), vertex), name=f"copy {url}"
+        )
+
+    def _image(self, op: Op, name: str, attributes: Mapping[str, str] | None = None) -> Vertex:
+        image, told = self.images.resolve(name, op.platform), attributes or {}
+        wanted = told.get("image.checksum", "")
+        if wanted and wanted not in {image.root, image.digest}:
+            raise IntegrityError(f"{name} is {image.root or image.digest}, not {wanted}")
+        made = ImageOp.of(image, op.platform)
+        if limit := told.get("image.layerlimit", ""):
+            count = parse_uint(limit)
+            made = replace(made, diff_ids=made.diff_ids[:count], blobs=made.blobs[:count])
+        return self._add(op, made, (), f"{IMAGE_SCHEME}{name}")
 
     def _local(self, op: Op, name: str, attributes: Mapping[str, str]) -> Vertex:
         wanted = Wanted(
@@ -179,6 +254,11 @@ class Lowering:
         return self._add(op, made, (), identifier)
 
 
+def _mode(text: str) -> int:
+    """Read a mode as Go's numbers are written: octal with a leading 0."""
+    return parse_uint(text, base=8 if text.startswith("0") else 10)
+
+
 def _texts(text: str) -> tuple[str, ...]:
     """Read a list of texts in JSON, as attributes hold it."""
     found = read_json(text) if text else []
@@ -191,6 +271,9 @@ def _file_name(op: FileOp) -> str:
     for action in op.actions:
         if isinstance(action, CopyAction):
             names.append(f"copy {' '.join(action.sources)} {action.destination}")
+        elif isinstance(action, SymlinkAction):
+            names.append(f"symlink {action.target} -> {action.path}")
         else:
-            names.append(f"{type(action).__name__.removesuffix('Action').lower()} {action.path}")
+            kind = type(action).__name__.removesuffix("Action").lower()
+            names.append(f"{kind} {action.path}")
     return ", ".join(names)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from polyarch.buildkit.messages import pairs
 from polyarch.digest import DiffID, Digest, sha256
 from polyarch.errors import InputError, IntegrityError
+from polyarch.graph.actions import Manner, RmAction, SymlinkAction
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.op import (
     BindMount,
     CacheMount,
     CopyAction,
+    DiffOp,
     ExecOp,
     FileOp,
     GitOp,
@@ -23,6 +22,7 @@ from polyarch.graph.op import (
     MergeOp,
     MkdirAction,
     MkfileAction,
+    OutputOp,
     ScratchOp,
     SecretMount,
     Sharing,
@@ -37,9 +37,21 @@ from polyarch.serve.llb.definition import read_definition
 from polyarch.serve.llb.execs import ExecReader
 from polyarch.serve.llb.graphs import Lowering
 from polyarch.wire import field
+from tests.support.callers.graphs import (
+    BUILD,
+    DIFF,
+    EXEC,
+    FILE,
+    MERGE,
+    NONE,
+    PASSTHROUGH,
+    SOURCE,
+    Graph,
+    action,
+    meta,
+    mount,
+)
 
-EXEC, SOURCE, FILE, DIFF, MERGE = 2, 3, 4, 7, 6
-NONE = -1
 ARM = field(1, "arm64") + field(2, "linux")
 
 
@@ -54,60 +66,19 @@ class Images:
         )
 
 
-class Graph:
-    """Writes a definition op by op."""
-
-    def __init__(self) -> None:
-        self._ops: list[bytes] = []
-        self._metadata = b""
-
-    def op(
-        self,
-        kind: int,
-        body: bytes,
-        *inputs: tuple[Digest, int],
-        metadata: bytes = b"",
-        platform: bytes = b"",
-    ) -> Digest:
-        taken = (field(1, field(1, digest) + field(2, index)) for digest, index in inputs)
-        # An empty message is there, too.
-        told = field(kind, body) or bytes((kind << 3 | 2, 0))
-        data = b"".join(taken) + told + field(10, platform)
-        self._ops.append(data)
-        self._metadata += field(2, field(1, sha256(data)) + field(2, metadata))
-        return sha256(data)
-
-    def source(self, identifier: str, **more: Any) -> Digest:
-        attributes = more.pop("attributes", {})
-        return self.op(SOURCE, field(1, identifier) + pairs(2, attributes), **more)
-
-    def definition(self, *wanted: tuple[Digest, int]) -> bytes:
-        last = b"".join(field(1, field(1, digest) + field(2, index)) for digest, index in wanted)
-        return b"".join(field(1, each) for each in (*self._ops, last)) + self._metadata
-
-
 def lowering(definition: bytes, *allowed: str) -> Lowering:
     return Lowering(
         definition=read_definition(definition),
         maker=GraphMaker(),
         images=Images(),
         bring_layout=lambda address, store: f"oci-layout:///here/{store}",
+        bring_result=lambda ref: f"oci-layout:///results/{ref}",
         execs=ExecReader(allow=frozenset(allowed)),
     )
 
 
 def lower(graph: Graph, wanted: Digest, output: int = 0, *allowed: str) -> Vertex:
     return lowering(graph.definition((wanted, output)), *allowed).lower()
-
-
-def mount(target: str, number: int = NONE, **more: Any) -> bytes:
-    """Write a mount of an exec; by default of nothing, and without an output."""
-    fields = {1: number, 3: target, 4: NONE, **{int(k[1:]): v for k, v in more.items()}}
-    return field(2, b"".join(field(each, fields[each]) for each in sorted(fields)))
-
-
-def meta(*argv: str, more: bytes = b"") -> bytes:
-    return field(1, b"".join(field(1, each) for each in argv) + field(3, "/w") + more)
 
 
 def test_an_image_and_a_step_with_all_mounts() -> None:
@@ -162,7 +133,7 @@ def test_files_are_changed_one_after_the_other() -> None:
     graph = Graph()
     source = graph.source("docker-image://other")
     owner = field(1, bytes((16, 5))) + field(2, field(1, field(1, "staff")))
-    mkdir = field(1, "/d") + field(2, 0o700) + field(4, owner) + field(5, -1)
+    mkdir = field(1, "/d") + field(2, 0o700) + field(3, 1) + field(4, owner) + field(5, -1)
     mkfile = (
         field(1, "/d/f") + field(2, 0o640) + field(3, b"\xff") + field(5, 1_700_000_000 * 10**9)
     )
@@ -173,7 +144,9 @@ def test_files_are_changed_one_after_the_other() -> None:
             field(4, -1),
             field(5, 1),
             field(6, 1),
+            field(8, 1),
             field(9, 1),
+            field(10, 1),
             field(11, -1),
         )
     )
@@ -190,12 +163,108 @@ def test_files_are_changed_one_after_the_other() -> None:
     assert found.op == FileOp(
         actions=(
             MkdirAction(path="/d", mode=0o700, owner="5:staff"),
-            MkfileAction(path="/d/f", name="f", data="\udcff", mode="640", created=1_700_000_000),
+            MkfileAction(
+                path="/d/f",
+                name="f",
+                data="\udcff",
+                mode="640",
+                created=1_700_000_000,
+                is_exact=True,
+            ),
             CopyAction(input=1, sources=("/a*",), destination="/b/", keep_owner=True),
         )
     )
     assert [type(each.op) for each in found.inputs] == [ScratchOp, ImageOp]
     assert found.name == "mkdir /d, mkfile /d/f, copy /a* /b/"
+
+
+def test_actions_that_use_one_another() -> None:
+    graph = Graph()
+    base = graph.source("docker-image://base")
+    copy = field(1, "a") + field(2, "b") + field(4, -1) + field(8, 1) + field(11, -1)
+    more = field(12, "*.go") + field(13, "x") + field(14, 1) + field(16, "/y.go")
+    body = b"".join(
+        (
+            action(6, field(1, "made") + field(2, 0o755) + field(5, -1), NONE, NONE),
+            action(7, field(1, "/old*") + field(2, 1) + field(3, 1), 0, NONE),
+            action(8, field(1, "there") + field(2, "here") + field(4, -1), 2, 1),
+            action(4, copy + more, 3, 0, 1),
+        )
+    )
+    step = graph.op(FILE, body, (base, 0))
+
+    found, other = lower(graph, step), lower(graph, step, 1)
+
+    changed = (
+        RmAction(path="/old*", may_be_missing=True, has_patterns=True),
+        SymlinkAction(path="/here", target="there"),
+    )
+    assert isinstance(found.op, FileOp)
+    assert found.op.actions == (
+        *changed,
+        CopyAction(
+            input=1,
+            sources=("a",),
+            destination="/b",
+            keep_owner=True,
+            manner=Manner(),
+            include=("*.go",),
+            exclude=("x",),
+            required=("/y.go",),
+            replaces=True,
+        ),
+    )
+    assert isinstance(other.op, FileOp)
+    assert other.op.actions == changed
+    image, copied = found.inputs
+    assert isinstance(image.op, ImageOp)
+    assert copied.op == FileOp(
+        actions=(MkdirAction(path="/made", mode=0o755, makes_parents=False),)
+    )
+
+
+def test_mounts_that_others_use() -> None:
+    graph = Graph()
+    base, local = graph.source("docker-image://base"), graph.source("local://src")
+    body = b"".join(
+        (
+            meta("x", more=field(12, bytes((0, 3)))),
+            mount("/", 0, f4=0),
+            mount("/src", 1, f4=1),
+            mount("/out", NONE, f4=2),
+        )
+    )
+    step = graph.op(EXEC, body, (base, 0), (local, 0))
+    ends = field(1, field(1, 0)) + field(2, field(1, 1))
+    compared = graph.op(DIFF, ends, (step, 0), (step, 2))
+
+    found = lower(graph, compared)
+
+    assert found.op == DiffOp()
+    root, picked = found.inputs
+    assert picked.op == OutputOp(number=1)
+    assert picked.inputs == (root,)
+    assert isinstance(root.op, ExecOp)
+    assert (root.op.exit_codes, root.op.outputs) == ((0, 3), 1)
+    assert root.op.mounts == (
+        BindMount(target="/src", input=1, read_only=False),
+        BindMount(target="/out", input=2, read_only=False, output=1),
+    )
+    # What is written to has layers of its own.
+    assert [type(each.op) for each in root.inputs] == [ImageOp, FileOp, ScratchOp]
+
+
+def test_what_is_passed_on() -> None:
+    graph = Graph()
+    base, other = graph.source("docker-image://base"), graph.source("docker-image://other")
+    step = graph.op(PASSTHROUGH, field(1, "x") + field(2, bytes((1, 0))), (base, 0), (other, 0))
+
+    first, second = lower(graph, step), lower(graph, step, 1)
+
+    assert isinstance(first.op, ImageOp)
+    assert isinstance(second.op, ImageOp)
+    assert first.op.reference.endswith("/other:latest")
+    assert second.op.reference.endswith("/base:latest")
 
 
 def test_other_sources_and_merges() -> None:
@@ -236,27 +305,23 @@ def test_nothing_is_an_empty_tree() -> None:
 @pytest.mark.parametrize(
     ("kind", "body", "message"),
     [
-        (DIFF, b"", "ops of the kind diff aren't supported yet"),
+        (BUILD, b"", "ops of the kind build aren't supported yet"),
         (SOURCE, field(1, "other://x"), "sources like other://x aren't supported yet"),
         (EXEC, meta("x"), "an exec op has no root mount"),
-        (EXEC, meta("x") + mount("/", f4=1), "which isn't supported yet"),
+        (EXEC, meta("x") + mount("/", f4=1), "an exec op has no output 0"),
         (EXEC, meta("x") + mount("/", f4=0) + field(3, 1), "network.host is not allowed"),
         (EXEC, meta("x") + mount("/", f4=0) + field(4, 1), "security.insecure is not allowed"),
-        (EXEC, meta("x", more=field(12, 1)) + mount("/", f4=0), "valid exit codes"),
-        (FILE, b"", "a file op has no actions"),
-        (FILE, field(2, field(1, NONE) + field(7, field(1, "/x"))), "the action rm"),
-        (FILE, field(2, field(1, NONE) + field(8, field(1, "/x"))), "the action symlink"),
-        (
-            FILE,
-            field(2, field(1, NONE) + field(3, NONE) + field(6, b"x")),
-            "don't follow one another",
-        ),
+        (FILE, b"", "a file op has no output 0"),
+        (FILE, field(2, field(1, NONE) + field(9, b"x")), "an action that isn't known here"),
+        (FILE, field(2, field(1, NONE) + field(3, NONE) + field(6, b"x")), "has no output 0"),
+        (FILE, field(2, field(1, 0) + field(6, b"x")), "goes on a later one"),
+        (PASSTHROUGH, b"", "a passthrough op has no output 0"),
     ],
 )
 def test_what_can_not_be_done_is_said(kind: int, body: bytes, message: str) -> None:
     graph = Graph()
 
-    with pytest.raises(InputError, match=message):
+    with pytest.raises((InputError, IntegrityError), match=message):
         lower(graph, graph.op(kind, body))
 
 
@@ -275,3 +340,91 @@ def test_an_input_that_is_not_there() -> None:
 
     with pytest.raises(IntegrityError, match="missing input"):
         read_definition(data)
+
+
+def test_targets_are_relative_to_the_working_directory() -> None:
+    graph = Graph()
+    step = graph.op(EXEC, meta("x") + mount("/", f4=0) + mount("data", f4=1, f6=4))
+
+    found = lower(graph, step).op
+
+    assert isinstance(found, ExecOp)
+    assert found.mounts == (TmpfsMount(target="/w/data"),)
+
+
+def test_what_a_web_server_is_told_and_the_file_is_to_be() -> None:
+    graph = Graph()
+    attributes = {
+        "http.header.accept": "text/plain",
+        "http.header.x-other": "x",
+        "http.authheadersecret": "token",
+        "http.perm": "0640",
+        "http.gid": "5",
+    }
+    file = graph.source("https://x.test/dir/file", attributes=attributes)
+
+    found = lower(graph, file)
+
+    assert found.op == FileOp(
+        actions=(
+            CopyAction(
+                input=1,
+                sources=("file",),
+                destination="/file",
+                owner="0:5",
+                mode="640",
+                is_literal=True,
+            ),
+        )
+    )
+    assert found.inputs[1].op == HttpOp(
+        url="https://x.test/dir/file",
+        filename="file",
+        headers=(("Accept", "text/plain"),),
+        auth_secret="token",
+    )
+    signed = graph.source("https://x.test/s", attributes={"http.sig.pubkey": "k"})
+    with pytest.raises(InputError, match="signatures"):
+        lower(graph, signed)
+
+
+def test_results_of_others_are_sources() -> None:
+    graph = Graph()
+
+    found = lower(graph, graph.source("polyarch-result://ref-7"))
+
+    assert isinstance(found.op, ImageOp)
+    assert found.op.reference == "oci-layout:///results/ref-7"
+
+
+def test_places_in_the_text_that_a_graph_was_made_from() -> None:
+    graph = Graph()
+    step = graph.op(EXEC, meta("x") + mount("/", f4=0))
+    line = field(1, field(1, 2)) + field(2, field(1, 3))
+    places = field(1, field(2, line))
+    source = field(1, field(1, step) + field(2, places)) + field(
+        2, field(1, "build.hlb") + field(2, b"1\n2\n3\n")
+    )
+
+    found = lowering(graph.definition((step, 0)) + field(3, source)).lower()
+
+    assert found.location is not None
+    assert (found.location.source.name, found.location.start, found.location.end) == (
+        "build.hlb",
+        2,
+        3,
+    )
+
+
+def test_an_image_that_has_to_be_what_was_said() -> None:
+    graph, name = Graph(), "docker.io/library/base:latest"
+    right = {"image.checksum": sha256(name.encode()), "image.layerlimit": "0"}
+    base = graph.source(f"docker-image://{name}", attributes=right)
+    other = graph.source(f"docker-image://{name}", attributes={"image.checksum": sha256(b"other")})
+
+    found = lower(graph, base).op
+
+    assert isinstance(found, ImageOp)
+    assert found.diff_ids == ()
+    with pytest.raises(IntegrityError, match="base:latest is sha256"):
+        lower(graph, other)
