@@ -18,7 +18,6 @@ The rules that are easy to get wrong, all of them BuildKit's:
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from pathlib import Path
 from typing import Protocol
@@ -274,7 +273,9 @@ class Copier:
             pass
         except (IsADirectoryError, PermissionError):
             if self.replaces and stat.S_ISDIR(os.lstat(target).st_mode):
-                shutil.rmtree(target)
+                from shutil import rmtree  # noqa: PLC0415 few copies remove trees
+
+                rmtree(target)
                 return
             shown = self._shown(target)
             raise InputError(f"cannot replace to directory {shown} with file") from None

@@ -7,7 +7,6 @@ the tree that is changed, at the moment of the action.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -120,7 +119,9 @@ def _remove(action: RmAction, root: Path) -> None:
             raise InputError("rm: invalid empty path")
         target = resolve(root, clean_source(name), follow_last=False)
         if target.is_dir() and not target.is_symlink():
-            shutil.rmtree(target)
+            from shutil import rmtree  # noqa: PLC0415 few steps remove trees
+
+            rmtree(target)
         elif os.path.lexists(target):
             target.unlink()
         elif not action.may_be_missing:
