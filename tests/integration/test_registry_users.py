@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine.programs import Person
+from tests.support.machine.daemons import daemon
+from tests.support.machine.programs import Person, person
 from tests.support.network.certificates import make_certificates
 from tests.support.network.plants import LAYER, plant_image, tar_of
 from tests.support.network.registry import Registry, digest_of, serving
@@ -351,6 +352,26 @@ def test_trust_in_anyone(root: Person, secure: tuple[RealRegistry, Path]) -> Non
     settings(root, secure[0].host, "http = false", "insecure = true")
 
     push(root, secure[0].host, "anyone")
+
+
+def test_trust_by_an_output_counts_where_parts_are_joined(
+    root: Person, secure: tuple[RealRegistry, Path]
+) -> None:
+    root.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+    nodes = {each: person(root.user, root.home / each) for each in ("amd64", "arm64")}
+    output = f"-o=type=registry,name={secure[0].host}/joined/app,registry.insecure=true"
+    with daemon(nodes["amd64"]) as one, daemon(nodes["arm64"]) as two:
+        create = ("create", "--driver=remote", "--name=far")
+        root.run(*create, "--platform=linux/amd64", f"unix://{one}").check()
+        root.run(*create, "--append", "--platform=linux/arm64", f"unix://{two}").check()
+
+        root.run(
+            "build", "--builder=far", "--platform=linux/amd64,linux/arm64", output, "."
+        ).check()
+
+    place = ("--raw", "--tls-verify=false", f"docker://{secure[0].host}/joined/app")
+    found = json.loads(root.run_other("skopeo", "inspect", *place).check().out)
+    assert [each["platform"]["architecture"] for each in found["manifests"]] == ["amd64", "arm64"]
 
 
 def test_layers_are_fetched_side_by_side(root: Person, programmed: Registry) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.support.images.keys import write_cosign_key, write_key
+from tests.support.machine.daemons import daemon
 from tests.support.machine.programs import Person, person
 from tests.support.network.servers import RealRegistry
 
@@ -178,19 +175,6 @@ def test_parts_are_signed_where_they_are_joined(signer: Person, registry: RealRe
     assert is_signed(signer, public, name)
     assert is_signed(signer, public, f"{registry.host}/baked/signed:2")
     assert is_signed(signer, public, f"{registry.host}/other/signed:1")
-
-
-@contextmanager
-def daemon(owner: Person) -> Iterator[Path]:
-    """Give the socket of a daemon that builds."""
-    process = owner.start("serve", "--addr", f"unix://{owner.home}/s")
-    try:
-        assert process.stderr is not None
-        assert process.stderr.readline()
-        yield owner.home / "s"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
 
 
 def test_what_daemons_push_is_signed_here(signer: Person, registry: RealRegistry) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import TypeVar
 
 from polyarch.engine.engine import Engine
 from polyarch.errors import InputError
-from polyarch.exporter.outputs import IMAGE_TYPES
+from polyarch.exporter.outputs import IMAGE_TYPES, is_true
 from polyarch.images.create import Asked, make, publish
 from polyarch.images.names import RegistryName, Source
 from polyarch.images.place import Seal
-from polyarch.images.places import open_places
+from polyarch.images.places import Places, open_places
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
@@ -96,10 +97,9 @@ class Joining:
 
     def joined(self, request: BuildRequest, results: Sequence[BuildResult]) -> BuildResult:
         """Give the parts one index under all names, if they are images. Raises RegistryError, and what signers raise."""
-        names = _pushed_names(request)
         root: Descriptor | None = None
-        with open_places(self.engine.environ, self.cancel) as places:
-            for same in _by_place(names):
+        with self._places(request) as places:
+            for same in _by_place(_pushed_names(request)):
                 sources = tuple(
                     Source(name=same[0].with_digest(result.digest)) for result in results
                 )
@@ -123,7 +123,7 @@ class Joining:
     def named(self, request: BuildRequest, result: BuildResult) -> BuildResult:
         """Sign what was pushed without a name, and give it its names. Raises RegistryError, and what signers raise."""
         assert self.seal is not None
-        with open_places(self.engine.environ, self.cancel) as places:
+        with self._places(request) as places:
             for same in _by_place(_pushed_names(request)):
                 place = places.at(same[0].place)
                 with step(self.sink, f"[internal] pushing {same[0].short}") as shown:
@@ -134,6 +134,21 @@ class Joining:
                         with shown.part(f"pushing {root.digest} to {name}"):
                             place.tag(name.tag, root, data)
         return _named(request, result, result.descriptor)
+
+    @contextmanager
+    def _places(self, request: BuildRequest) -> Iterator[Places]:
+        """Give the places of what was pushed; registries are believed if the output says so."""
+        domains = {
+            name.reference.domain
+            for output in request.outputs
+            if is_pushed(output) and is_true(output, "registry.insecure")
+            for name in _names(output)
+        }
+        with ExitStack() as stack:
+            places = stack.enter_context(open_places(self.engine.environ, self.cancel))
+            for domain in sorted(domains):
+                places = stack.enter_context(places.trusting(domain))
+            yield places
 
 
 def _pushed_names(request: BuildRequest) -> list[RegistryName]:
