@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
@@ -49,6 +50,12 @@ def test_builds_are_listed_shown_printed_again_and_taken_along(
     bad = json.loads(who.run("history", "inspect", "--format=json").check().out)
     logs = who.run("history", "logs", "^1").check().err
     who.run("history", "export", "-o", "all.dockerbuild", "--all").check()
+    os.mkfifo(who.work / "pipe")
+    os.chmod(who.work / "pipe", 0o666)
+    reader = os.open(who.work / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    who.run("history", "export", "-o", "pipe", "--all").check()
+    piped = os.read(reader, 1 << 20)
+    os.close(reader)
     who.run("history", "rm", "--all").check()
     empty = who.run("history", "ls").check().out
     names = who.run("history", "import", "-f", "all.dockerbuild").check().out.split()
@@ -67,6 +74,7 @@ def test_builds_are_listed_shown_printed_again_and_taken_along(
     assert "the key is ***" in logs
     assert "s3cr3t" not in logs + json.dumps([good, bad])
     assert len(empty.splitlines()) == 1
+    assert piped == (who.work / "all.dockerbuild").read_bytes()
     assert len(names) == 2
     assert again == logs
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from polyarch.attest.statement import IN_TOTO, PREDICATE_TYPE
 from polyarch.digest import Digest, hex_of, sha256
@@ -27,6 +27,7 @@ from polyarch.history.records import IMPORTED, History, is_ref
 from polyarch.images.archive import write_archive
 from polyarch.images.layout import blob_path
 from polyarch.layer.compress import decompressed
+from polyarch.layer.tar import Sink
 from polyarch.layer.tarread import Limits, TarReader
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import Fields, read_document
@@ -52,7 +53,7 @@ _BLOB_LIMIT = 256 << 20
 
 
 def write_bundle(
-    records: Iterable[BuildRecord], history: History, blobs: Blobs, target: BinaryIO
+    records: Iterable[BuildRecord], history: History, blobs: Blobs, target: Sink
 ) -> None:
     """Write an archive of records. Documents of images that the store no longer has are left out.
 
@@ -65,7 +66,9 @@ def write_bundle(
     root = (
         replace(manifests[0], annotations={}) if len(manifests) == 1 else content.index(manifests)
     )
-    with gzip.GzipFile(fileobj=target, mode="wb", filename="", mtime=0) as packed:
+    # It has no need of more than `write`, unless it is flushed itself.
+    file = cast("BinaryIO", target)
+    with gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as packed:
         write_archive([root], [*content.files], content, packed, content.documents())
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from polyarch.cli.display.display import open_display
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.store import open_store
 from polyarch.cli.history.shared import open_history
-from polyarch.errors import InputError, MachineError
+from polyarch.errors import InputError
+from polyarch.exporter.outfile import write_output
 from polyarch.history.record import BuildRecord
 from polyarch.history.records import History
-from polyarch.paths import replacing, state_directory
+from polyarch.layer.tar import Sink
+from polyarch.paths import state_directory
 
 __all__ = ["EXPORT", "IMPORT", "LOGS", "RM"]
 
@@ -90,11 +92,7 @@ def _export(options: Options, context: Context) -> int:
     if not output:
         _write(chosen, history, context, context.stdout.buffer)
         return 0
-    try:
-        with replacing(Path(output)) as aside, aside.open("wb") as file:
-            _write(chosen, history, context, file)
-    except OSError as error:
-        raise MachineError(f"failed to create output file {output}: {error.strerror}") from error
+    write_output(output, partial(_write, chosen, history, context))
     return 0
 
 
@@ -102,9 +100,7 @@ def _is_complete(record: BuildRecord) -> bool:
     return record.completed is not None
 
 
-def _write(
-    records: Iterable[BuildRecord], history: History, context: Context, file: BinaryIO
-) -> None:
+def _write(records: Iterable[BuildRecord], history: History, context: Context, file: Sink) -> None:
     from polyarch.history.bundle import write_bundle  # noqa: PLC0415 archives, for this only
 
     with open_store(context, works=False) as store:
