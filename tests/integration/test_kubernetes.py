@@ -35,7 +35,8 @@ COPY . /all/
 FROM scratch
 COPY --from=one /all /machine /
 """
-SLOW = "FROM {base}\nRUN echo begun && sleep 617\n"
+SLOW = "FROM {base}\nRUN sleep 617 & while echo begun; do sleep 1; done\n"
+"""It says so again and again, as the engine's old BuildKit may overlook what is said once."""
 
 
 @contextmanager

@@ -123,9 +123,9 @@ def test_what_can_not_be_reached_is_an_error(client: Person) -> None:
 
 
 def test_cancelling_ends_the_remote_build(client: Person, registry: RealRegistry) -> None:
-    client.write(
-        "slow/Dockerfile", f"FROM {registry.host}/library/busybox\nRUN echo started && sleep 600\n"
-    )
+    # Again and again, as the engine's old BuildKit may overlook what is said once.
+    step = "RUN while sleep 1; do echo started; done"
+    client.write("slow/Dockerfile", f"FROM {registry.host}/library/busybox\n{step}\n")
     words = ("--progress=plain", "--network=none", "slow")
     with client.start("build", *words) as process:
         assert process.stderr is not None
