@@ -23,6 +23,7 @@ _SECONDS = 120.0
 _ENV = "env."
 _QUANTITY = pattern(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?\Z")
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
+_LOADS = "default-load"
 _TOLERATIONS = ("key", "operator", "value", "effect", "tolerationSeconds")
 
 Read = Callable[[str, str], object]
@@ -53,7 +54,6 @@ class ClusterOptions:
     loadbalance: str = "sticky"
     installs_emulators: bool = False
     emulators: str = _EMULATORS
-    default_load: bool = False
     seconds: float = _SECONDS
     """How long pods may take until they are ready."""
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -79,6 +79,8 @@ def read_cluster_options(options: Mapping[str, str]) -> ClusterOptions:
                 parts[kind][resource] = _quantity(name, value)
         elif name.startswith(_ENV):
             parts["environ"][_variable(name)] = value
+        elif name == _LOADS:
+            parse_bool(value)  # counts for builds, not for pods
         else:
             raise InputError(f"invalid driver option {name} for driver {KUBERNETES_DRIVER}")
     return ClusterOptions(
@@ -173,6 +175,5 @@ _FIELDS: Mapping[str, tuple[str, Read]] = {
     "loadbalance": ("loadbalance", _loadbalance),
     "qemu.install": ("installs_emulators", _flag),
     "qemu.image": ("emulators", _emulators),
-    "default-load": ("default_load", _flag),
     "timeout": ("seconds", _seconds),
 }

@@ -30,6 +30,7 @@ def builder(driver: str, *values: str | None) -> SavedBuilder:
         (builder("remote", "true"), True),
         (builder("docker-container", "1", "false"), True),
         (builder("remote", None, "true"), True),
+        (builder("kubernetes", "true"), True),
         (builder("remote", "false"), False),
         (builder("remote", ""), False),
         (builder("remote", None), False),

@@ -60,7 +60,6 @@ def test_all_options() -> None:
         loadbalance="random",
         installs_emulators=True,
         emulators="q:1",
-        default_load=True,
         seconds=90.0,
         environ={"A": "b=c"},
     )
