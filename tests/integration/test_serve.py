@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,9 @@ class Server:
         self.socket = owner.home / "s"
 
 
-@pytest.fixture(scope="module")
-def server(user_with_many_ids: User, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    directory = tmp_path_factory.mktemp("serve")
-    owner = person(user_with_many_ids, directory / "owner")
-    client = person(user_with_many_ids, directory / "client")
+@contextmanager
+def serving(user: User, directory: Path) -> Iterator[Server]:
+    owner, client = person(user, directory / "owner"), person(user, directory / "client")
     process = owner.start("serve", "--addr", f"unix://{owner.home}/s")
     assert process.stderr is not None
     line = process.stderr.readline()
@@ -62,6 +61,12 @@ def server(user_with_many_ids: User, tmp_path_factory: pytest.TempPathFactory) -
     yield Server(owner, client, process)
     process.terminate()
     process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def server(user_with_many_ids: User, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(user_with_many_ids, tmp_path_factory.mktemp("serve")) as server:
+        yield server
 
 
 def test_builds_of_a_client(server: Server, registry: RealRegistry) -> None:
@@ -164,15 +169,18 @@ def test_a_client_that_is_killed_takes_its_build_along(
     assert left == []
 
 
-def test_the_socket_is_its_owners_and_goes_with_the_server(server: Server) -> None:
-    mode = stat.S_IMODE(server.socket.stat().st_mode)
-    second = server.owner.run("serve", "--addr", f"unix://{server.socket}")
-    processes = [server.process.pid, *below(server.process.pid)]
+def test_the_socket_is_its_owners_and_goes_with_the_server(
+    user_with_many_ids: User, tmp_path: Path
+) -> None:
+    with serving(user_with_many_ids, tmp_path) as server:
+        mode = stat.S_IMODE(server.socket.stat().st_mode)
+        second = server.owner.run("serve", "--addr", f"unix://{server.socket}")
+        processes = [server.process.pid, *below(server.process.pid)]
 
-    with watching(processes) as watched:
-        server.process.send_signal(signal.SIGTERM)
-        _, told = server.process.communicate(timeout=30)
-        left = watched.left_after(30)
+        with watching(processes) as watched:
+            server.process.send_signal(signal.SIGTERM)
+            _, told = server.process.communicate(timeout=30)
+            left = watched.left_after(30)
 
     assert (mode, server.process.returncode, told, left) == (0o600, 0, b"", []), told.decode()
     assert "somebody listens at" in second.complaint()

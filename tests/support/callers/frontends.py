@@ -62,7 +62,11 @@ class Frontend:
         options = SolveOptions(
             ref="ref", session="sid", attributes={}, frontend="", exporters=exporters
         )
-        await ready.wait()
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait({waiting, session}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.is_set():
+            waiting.cancel()
+            session.result()  # raises what kept it from beginning
         solving = asyncio.create_task(api.solve(options))
         try:
             answers: list[Message] = []
