@@ -177,9 +177,9 @@ def _created(told: Message, number: int) -> int | None:
 
 def _owner(told: Message) -> str:
     """Return an owner as `--chown` has it, "" for none."""
-    if not told.all(1) and not told.all(2):
-        return ""
-    return f"{_user(Message(told.bytes(1)))}:{_user(Message(told.bytes(2)))}"
+    user, group = (_user(Message(told.bytes(each))) if told.all(each) else "" for each in (1, 2))
+    # A group that isn't given is the user's, and a user is root.
+    return f"{user or 0}:{group}" if group else user
 
 
 def _user(told: Message) -> str:

@@ -249,8 +249,13 @@ class Lowering:
         if reference is None:
             raise InputError(f"{full} isn't the address of a repository")
         made = git_op(reference, keep_git_dir=attributes.get("git.keepgitdir") == "true")
-        if checksum := attributes.get("git.checksum", ""):
-            made = replace(made, checksum=checksum)
+        made = replace(
+            made,
+            checksum=attributes.get("git.checksum", "") or made.checksum,
+            submodules=made.submodules and attributes.get("git.skipsubmodules") != "true",
+            mtime=attributes.get("git.mtime", "") or made.mtime,
+            fetch_by_commit=attributes.get("git.fetchbycommit") == "true" or made.fetch_by_commit,
+        )
         return self._add(op, made, (), identifier)
 
 
