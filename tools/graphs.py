@@ -30,7 +30,7 @@ from polyarch.worker.worker import content_inputs
 from tests.support.dockerfiles.lowering import AMD64, Images
 from tools.beside import PROJECT
 
-__all__ = ["CASES", "COMMAND", "graph_of"]
+__all__ = ["CASES", "COMMAND", "graph_of", "lowered_of"]
 
 CASES = PROJECT / "tests" / "golden" / "graphs"
 COMMAND = "python -m tools.graphs"
@@ -52,17 +52,22 @@ _SHAPES: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def graph_of(case: Path) -> str:
-    """Return what the Dockerfile of a case means on its platforms, as text."""
+def lowered_of(case: Path) -> list[Lowered]:
+    """Return what the Dockerfile of a case means on its platforms."""
     dockerfile = parse(SourceText(name="Dockerfile", text=(case / "Dockerfile").read_text()))
     flags = _flags(case)
     platforms = [parse_platform(name) for name in flags.pop("platforms", ["linux/amd64"])]
     options = _options(flags, is_multi_platform=len(platforms) > 1)
     maker = GraphMaker()
-    lowered = [
+    return [
         lower(dockerfile, platform, options=options, maker=maker, images=_IMAGES)
         for platform in platforms
     ]
+
+
+def graph_of(case: Path) -> str:
+    """Return what the Dockerfile of a case means on its platforms, as text."""
+    lowered = lowered_of(case)
     graph = Graph(targets=tuple(each.vertex for each in lowered))
     numbers = {vertex.digest: number for number, vertex in enumerate(graph.vertices())}
     lines = list(_vertices(graph, numbers))

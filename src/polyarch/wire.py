@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from polyarch.errors import IntegrityError
 
-__all__ = ["Message", "Value", "field", "fields", "time_field"]
+__all__ = ["Message", "Value", "field", "fields", "present", "present_number", "time_field"]
 
 Value = int | bytes
 """What a field holds as it is read: a varint, or bytes (texts and messages)."""
@@ -35,6 +35,16 @@ def field(number: int, value: int | bool | bytes | str) -> bytes:
         return _varint(number << 3 | _VARINT) + _varint(int(value) & (1 << 64) - 1)
     data = value.encode("utf-8", "replace") if isinstance(value, str) else value
     return _varint(number << 3 | _BYTES) + _varint(len(data)) + data
+
+
+def present(number: int, message: bytes) -> bytes:
+    """Return a field that holds a message, even an empty one."""
+    return field(number, message) or _varint(number << 3 | _BYTES) + b"\0"
+
+
+def present_number(number: int, value: int) -> bytes:
+    """Return a field that holds a number, even 0: one of several fields of which one is chosen."""
+    return field(number, value) or _varint(number << 3 | _VARINT) + b"\0"
 
 
 def time_field(number: int, seconds: float | None) -> bytes:

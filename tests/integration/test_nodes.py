@@ -7,6 +7,7 @@ import os
 import signal
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -107,6 +108,52 @@ def test_a_build_on_a_daemon(client: Person, registry: RealRegistry) -> None:
     assert "failed to solve" in failed.err.splitlines()[-1]
     ref = json.loads((client.work / "md.json").read_text())["buildx.build.ref"]
     assert ref.startswith("far/far0/")
+
+
+def test_a_daemon_builds_what_its_frontend_does_not_know_of(
+    client: Person, registry: RealRegistry
+) -> None:
+    text = f"""\
+# syntax=docker/dockerfile:1
+FROM {registry.host}/library/busybox AS one
+RUN <<EOF
+echo said > /said
+EOF
+RUN <<EOF
+#!/bin/sh
+echo "$(basename "$0")" > /script
+EOF
+COPY --chmod=0600 kept.txt <<name /linked/
+a document
+name
+FROM scratch
+COPY --link --from=one /said /script /linked /
+"""
+    for name, content in (("Dockerfile", text), ("kept.txt", "kept"), ("left.log", "left")):
+        client.write(f"new/{name}", content)
+    words = ("--network=none", "-o", "new.out", "new")
+
+    there = client.run("build", *words)
+    reader = replace(client, environ={**client.environ, "POLYARCH_FRONTEND": "here"})
+    here = reader.run("build", *words).check()
+    later = client.write("later/Dockerfile", "FROM scratch\nCOPY --exclude=*.log . /\n").parent
+    refused = reader.run("build", str(later))
+
+    found = {path.name: path.read_text() for path in (client.work / "new.out").iterdir()}
+    assert there.status == 1
+    assert found == {
+        "said": "said\n",
+        "script": "EOF\n",
+        "kept.txt": "kept",
+        "name": "a document\n",
+    }
+    assert (client.work / "new.out/name").stat().st_mode & 0o777 == 0o600
+    assert "[one 2/4] RUN <<EOF" in here.err
+    assert refused.status == 1
+    assert "Dockerfile:2" in refused.err
+    assert refused.err.splitlines()[-1].endswith(
+        "the builder is too old for this: it doesn't know of file.copy.includeexcludepatterns"
+    )
 
 
 def test_what_can_not_be_reached_is_an_error(client: Person) -> None:

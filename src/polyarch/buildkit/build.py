@@ -18,7 +18,7 @@ from typing import BinaryIO
 from polyarch.buildkit.agents import LentAgents
 from polyarch.buildkit.api import told_trouble
 from polyarch.buildkit.caches import Caches
-from polyarch.buildkit.contexts import Contexts
+from polyarch.buildkit.contexts import Contexts, Offered
 from polyarch.buildkit.gateway import Gateway, Solved
 from polyarch.buildkit.masked import MaskedLogs
 from polyarch.buildkit.messages import SolveOptions
@@ -59,9 +59,11 @@ def build_remotely(
     cancel: CancelToken,
     take: Taker = deliver,
     steer: Steer | None = None,
+    offered: Offered | None = None,
 ) -> BuildResult:
     """Carry out a request on a daemon; `steer` has the frontend asked through the build's gateway.
 
+    `offered` is what the daemon may read of this machine, None for the contexts of the request.
     `take` is given archives of images that aren't written as they are: those that are to be loaded, or unpacked as layouts.
 
     Raises SolveFailed, RemoteError, InputError, Cancelled.
@@ -70,7 +72,8 @@ def build_remotely(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-")))
         outputs = _Outputs(request.outputs, scratch, is_engine=remote.is_engine)
         stack.callback(outputs.close)
-        work = _prepared(remote, request, outputs, stack, (scratch, sink, cancel))
+        contexts = offered or Contexts(request, scratch)
+        work = _prepared(remote, request, outputs, contexts, stack, (scratch, sink, cancel))
         work = replace(work, steer=steer, provenance=request.result_provenance)
         with told_trouble(remote.address):
             response, provenance = asyncio.run(work.run())
@@ -96,7 +99,8 @@ def ask_remotely(
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-")))
         nothing = _Outputs((Output(type=OutputType.CACHEONLY),), scratch)
-        work = _prepared(remote, request, nothing, stack, (scratch, sink, cancel))
+        contexts = Contexts(request, scratch)
+        work = _prepared(remote, request, nothing, contexts, stack, (scratch, sink, cancel))
         needs = filter(None, (work.options.attributes.get(_CAPABILITIES), _SUBREQUESTS))
         about = {"requestid": f"frontend.{question}", _CAPABILITIES: ",".join(needs)}
         options = replace(work.options, internal=True, cache_to=())
@@ -109,12 +113,13 @@ def _prepared(
     remote: Remote,
     request: BuildRequest,
     outputs: _Outputs,
+    contexts: Offered,
     stack: ExitStack,
     surroundings: tuple[Path, Sink, CancelToken],
 ) -> Work:
     """Return a build that is ready to begin; what it holds open ends with `stack`."""
     scratch, sink, cancel = surroundings
-    contexts, caches = Contexts(request, scratch), Caches(request)
+    caches = Caches(request)
     secrets = _secrets(request, remote.environ, scratch, stack)
     if secrets.masker is not None:
         secrets.teach()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from polyarch.buildkit.files import Directory
 from polyarch.errors import ContextNotFound, InputError
@@ -20,12 +21,26 @@ from polyarch.text.giturl import parse_git_reference
 from polyarch.worker.archive import unpack_archive
 from polyarch.worker.users import Owner
 
-__all__ = ["Contexts"]
+__all__ = ["Contexts", "Offered"]
 
 _OWN = frozenset({"context", "dockerfile"})
 """Names that daemons know directories by; contexts of these names have another one."""
 _NAMED = "moby.buildkit.frontend.contexts+forward"
 _QUERY = "moby.buildkit.frontend.gitquerystring"
+
+
+class Offered(Protocol):
+    """What a daemon may read of this machine. It may become known only while the build goes on."""
+
+    @property
+    def layouts(self) -> Mapping[str, Layout]:
+        """Stores of content by their IDs."""
+
+    def directories(self) -> Mapping[str, Directory]:
+        """Return the directories that the daemon may read."""
+
+    def attributes(self) -> Mapping[str, str]:
+        """Return what the frontend must know beside the request."""
 
 
 class Contexts:

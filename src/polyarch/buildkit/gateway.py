@@ -17,9 +17,9 @@ from grpclib.const import Status
 from polyarch.buildkit.messages import pairs
 from polyarch.record import field as record_field
 from polyarch.record import frozen
-from polyarch.wire import Message, field
+from polyarch.wire import Message, field, present
 
-__all__ = ["Gateway", "Ref", "Solved"]
+__all__ = ["Gateway", "Ref", "Solved", "solved_of"]
 
 _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge"
 _BUILD_ID = "buildkit-controlapi-buildid"
@@ -62,10 +62,21 @@ class Gateway:
             + field(5, 1)
             + field(6, 1)
             + b"".join(
-                field(13, field(1, name) + _present(2, inputs[name])) for name in sorted(inputs)
+                field(13, field(1, name) + present(2, inputs[name])) for name in sorted(inputs)
             )
         )
         return _solved(Message(await self._call("Solve", request)).bytes(3))
+
+    async def known(self) -> frozenset[str]:
+        """Return what the daemon knows of in graphs, by the names of BuildKit's capabilities."""
+        told = Message(await self._call("Ping", b"")).messages(2)
+        return frozenset(each.text(1) for each in told if each.integer(2))
+
+    async def build(self, definition: bytes) -> Ref:
+        """Have the daemon know a graph, of which it makes a result; it isn't built yet."""
+        request = present(1, definition) + field(5, 1) + field(6, 1)
+        solved = _solved(Message(await self._call("Solve", request)).bytes(3))
+        return solved.refs.get("", Ref(id="", definition=b""))
 
     async def evaluate(self, ref: Ref) -> None:
         """Have a result built."""
@@ -85,6 +96,19 @@ class Gateway:
         return call
 
 
+def solved_of(refs: Mapping[str, Ref], metadata: Mapping[str, bytes]) -> Solved:
+    """Return the answer of a frontend that has results by platform ("" for the only one), and says something of them."""
+    if "" in refs:
+        told = present(3, field(1, refs[""].id))
+    else:
+        listed = (
+            field(1, field(1, name) + present(2, field(1, ref.id))) for name, ref in refs.items()
+        )
+        told = field(4, b"".join(listed))
+    said = (field(10, field(1, name) + field(2, metadata[name])) for name in sorted(metadata))
+    return Solved(message=told + b"".join(said), refs=refs, metadata=metadata)
+
+
 def _solved(data: bytes) -> Solved:
     result = Message(data)
     single = list(map(_ref, result.messages(3)))
@@ -97,8 +121,3 @@ def _solved(data: bytes) -> Solved:
 
 def _ref(message: Message) -> Ref:
     return Ref(id=message.text(1), definition=message.bytes(2))
-
-
-def _present(number: int, message: bytes) -> bytes:
-    """Return a field that holds a message, even an empty one: the graph of nothing."""
-    return field(number, message) or bytes((number << 3 | 2, 0))

@@ -6,6 +6,7 @@ Source: BuildKit's `session` package: `auth.proto`, `secrets.proto`, `ssh.proto`
 from __future__ import annotations
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -57,8 +58,8 @@ class Attached:
 
     @property
     def stores(self) -> Mapping[str, Layout]:
-        """All that is read."""
-        return {**self.layouts, **self.caches}
+        """All that is read, as far as it is known by now."""
+        return ChainMap(dict(self.caches), self.layouts)  # type: ignore[arg-type]
 
 
 def methods(attached: Attached) -> dict[str, Method]:
@@ -73,10 +74,9 @@ def methods(attached: Attached) -> dict[str, Method]:
         "/moby.sshforward.v1.SSH/CheckAgent": (unary, _check_agent(attached.secrets)),
         "/moby.sshforward.v1.SSH/ForwardAgent": (streamed, _forward_agent(attached.secrets)),
     }
-    if attached.layouts or attached.caches:
-        found[f"{_CONTENT}/Info"] = unary, info_method(attached.stores)
-        found[f"{_CONTENT}/Read"] = Cardinality.UNARY_STREAM, read_method(attached.stores)
-        found[f"{_CONTENT}/Write"] = streamed, write_method(attached.caches)
+    found[f"{_CONTENT}/Info"] = unary, info_method(attached.stores)
+    found[f"{_CONTENT}/Read"] = Cardinality.UNARY_STREAM, read_method(attached.stores)
+    found[f"{_CONTENT}/Write"] = streamed, write_method(attached.caches)
     return {
         path: Method(_guarded(call), cardinality, bytes, bytes)
         for path, (cardinality, call) in found.items()

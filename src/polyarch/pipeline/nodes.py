@@ -14,12 +14,14 @@ from pathlib import Path
 
 from polyarch.builders.values import DOCKER_DRIVER, LOCAL_ENDPOINT, SavedBuilder
 from polyarch.buildkit.build import ask_remotely, build_remotely
-from polyarch.buildkit.work import Steer
+from polyarch.buildkit.contexts import Offered
+from polyarch.buildkit.work import Remote, Steer
 from polyarch.drivers.inside import check_inside
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.errors import InputError
 from polyarch.pipeline.choosing import Nodes, Part, with_node_name
+from polyarch.pipeline.frontend import is_read_here, own_frontend
 from polyarch.pipeline.parts import (
     Joining,
     by_digest,
@@ -32,6 +34,7 @@ from polyarch.pipeline.recorded import recorded_build
 from polyarch.pipeline.sealing import sealing
 from polyarch.pipeline.separating import Separating
 from polyarch.pipeline.taking import Taking
+from polyarch.platforms import host
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import frozen, replace
 from polyarch.request.result import BuildResult
@@ -77,13 +80,13 @@ def ask_on_nodes(
     sink: Sink,
     cancel: CancelToken,
 ) -> Mapping[str, bytes] | None:
-    """Ask the first node that a request would be built on about its Dockerfile; None if that is this machine.
+    """Ask the first node that a request would be built on about its Dockerfile; None if this machine is to answer.
 
     Raises as `build_on_nodes`.
     """
     nodes = Nodes.look_at(engine, builder, (request,), request.context, sink, cancel)
     part = nodes.parts(request)[0]
-    if part.node.endpoint == LOCAL_ENDPOINT:
+    if part.node.endpoint == LOCAL_ENDPOINT or is_read_here(engine.environ):
         return None
     remote = nodes.drivers[part.node.name].remote()
     request = _with_dockerfile(engine, request, sink, cancel)
@@ -201,7 +204,25 @@ class Building:
         remote = self.nodes.drivers[part.node.name].remote()
         if remote.is_engine:
             check_inside(part.labels, request)
+        steer = self.steer(part)
+        if steer is None and is_read_here(self.engine.environ):
+            return self._read_here(remote, part, request)
         request = _with_dockerfile(self.engine, request, self.sink, self.cancel)
+        return self._remotely(remote, request, steer)
+
+    def _read_here(self, remote: Remote, part: Part, request: BuildRequest) -> BuildResult:
+        """Give a daemon graphs in place of a Dockerfile."""
+        own = (*self.nodes.states[part.node.name].platforms, host())[0]
+        with own_frontend(self.engine, request, own, self.sink, self.cancel) as frontend:
+            return self._remotely(remote, request, frontend.steer, frontend)
+
+    def _remotely(
+        self,
+        remote: Remote,
+        request: BuildRequest,
+        steer: Steer | None,
+        offered: Offered | None = None,
+    ) -> BuildResult:
         taking = Taking(engine=self.engine, sink=self.sink, cancel=self.cancel)
         return build_remotely(
             remote,
@@ -209,7 +230,8 @@ class Building:
             sink=self.sink,
             cancel=self.cancel,
             take=taking.take,
-            steer=self.steer(part),
+            steer=steer,
+            offered=offered,
         )
 
 
