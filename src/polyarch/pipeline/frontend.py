@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from polyarch.buildkit.files import Directory
@@ -104,20 +104,24 @@ class OwnFrontend:
     async def steer(self, gateway: Gateway, _asked: Asked) -> Solved:
         """Read the Dockerfile, and have the daemon know its graphs; nothing is built yet. Raises as reading it."""
         known = await gateway.known()
-        lowered = await asyncio.to_thread(self._lowered)
-        offer = await asyncio.to_thread(self._offer, [each.vertex for each in lowered])
-        refs = [
-            await gateway.build(write_definition(each.vertex, offer=offer, known=known))
-            for each in lowered
-        ]
+        lowered, definitions = await asyncio.to_thread(self._written, known)
+        refs = [await gateway.build(each) for each in definitions]
         return _solved(lowered, refs)
 
-    def _lowered(self) -> Sequence[Lowered]:
+    def _written(self, known: Collection[str]) -> tuple[Sequence[Lowered], list[bytes]]:
+        """Return what the Dockerfile means for each platform, and the graphs as a daemon takes it that knows `known`."""
+        contexts = self.reading.contexts()
+        lowered = self._lowered(contexts)
+        offer = self._offer(contexts, [each.vertex for each in lowered])
+        return lowered, [
+            write_definition(each.vertex, offer=offer, known=known) for each in lowered
+        ]
+
+    def _lowered(self, contexts: Contexts) -> Sequence[Lowered]:
         reading, request = self.reading, self.reading.request
         platforms = request.platforms or (self.build_platform,)
         lint = linter_of(request)
         dockerfile, shown = reading.load(lint)
-        contexts = reading.contexts()
         dates = Dates(contexts=contexts, loader=reading.loader)
         options = replace(
             lower_options(request, platforms, self.engine.environ),
@@ -133,9 +137,8 @@ class OwnFrontend:
         finally:
             tell_findings(lint.findings, shown, reading.sink)
 
-    def _offer(self, targets: Sequence[Vertex]) -> Offer:
+    def _offer(self, contexts: Contexts, targets: Sequence[Vertex]) -> Offer:
         """Open what the graphs read of this machine; contexts that are elsewhere are fetched now."""
-        contexts = self.reading.contexts()
         graph = Graph(targets=tuple(targets))
         reads = {name: _paths(read.paths) for name, read in sorted(context_reads(graph).items())}
         trees = {name: contexts.trees[name] for name in reads}
