@@ -30,7 +30,7 @@ from polyarch.exporter.outputs import is_for_engine, is_true
 from polyarch.golang.json import compact, read_json
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Sink
-from polyarch.record import replace
+from polyarch.record import frozen, replace
 from polyarch.registry.credentials import Credentials
 from polyarch.request.attestation import attest_attributes
 from polyarch.request.frontend import frontend_attributes
@@ -70,7 +70,8 @@ def build_remotely(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-")))
         outputs = _Outputs(request.outputs, scratch, is_engine=remote.is_engine)
         stack.callback(outputs.close)
-        work = _prepared(remote, request, outputs, stack, (scratch, sink, cancel))
+        around = _Around(scratch=scratch, sink=sink, cancel=cancel)
+        work = _prepared(remote, request, outputs, stack, around)
         work = replace(work, steer=steer, provenance=request.result_provenance)
         with told_trouble(remote.address):
             response, provenance = asyncio.run(work.run())
@@ -96,7 +97,8 @@ def ask_remotely(
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-")))
         nothing = _Outputs((Output(type=OutputType.CACHEONLY),), scratch)
-        work = _prepared(remote, request, nothing, stack, (scratch, sink, cancel))
+        around = _Around(scratch=scratch, sink=sink, cancel=cancel)
+        work = _prepared(remote, request, nothing, stack, around)
         needs = filter(None, (work.options.attributes.get(_CAPABILITIES), _SUBREQUESTS))
         about = {"requestid": f"frontend.{question}", _CAPABILITIES: ",".join(needs)}
         options = replace(work.options, internal=True, cache_to=())
@@ -105,17 +107,26 @@ def ask_remotely(
     return answers
 
 
+@frozen
+class _Around:
+    """What a build is done with: a directory of its own, who is told of it, and who may end it."""
+
+    scratch: Path
+    sink: Sink
+    cancel: CancelToken
+
+
 def _prepared(
     remote: Remote,
     request: BuildRequest,
     outputs: _Outputs,
     stack: ExitStack,
-    surroundings: tuple[Path, Sink, CancelToken],
+    around: _Around,
 ) -> Work:
     """Return a build that is ready to begin; what it holds open ends with `stack`."""
-    scratch, sink, cancel = surroundings
-    contexts, caches = Contexts(request, scratch), Caches(request)
-    secrets = _secrets(request, remote.environ, scratch, stack)
+    contexts, caches = Contexts(request, around.scratch), Caches(request)
+    secrets = _secrets(request, remote.environ, around.scratch, stack)
+    sink = around.sink
     if secrets.masker is not None:
         secrets.teach()
         logs = MaskedLogs(sink, secrets.masker)
@@ -152,7 +163,7 @@ def _prepared(
         options=options,
         shared=os.path.basename(os.path.abspath(request.context)),
         sink=sink,
-        cancel=cancel,
+        cancel=around.cancel,
         caches=caches,
     )
 

@@ -15,7 +15,12 @@ from polyarch.request.limits import Resources
 from polyarch.request.values import BuildRequest, is_address
 from polyarch.text.secretname import looks_secret, without_login
 
-__all__ = ["frontend_attributes", "hide_secrets"]
+__all__ = ["FRONTEND", "MULTI_PLATFORM_ARG", "frontend_attributes", "hide_secrets"]
+
+FRONTEND = "dockerfile.v0"
+"""What BuildKit's API calls the Dockerfile frontend that a daemon has."""
+MULTI_PLATFORM_ARG = "BUILDKIT_MULTI_PLATFORM"
+"""The build argument that asks for an index, even for one platform."""
 
 _HIDDEN = "xxxxx"
 _ARGUMENT = "build-arg:"

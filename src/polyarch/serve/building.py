@@ -25,6 +25,7 @@ from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen, replace
 from polyarch.request.caches import check_caches
+from polyarch.request.frontend import FRONTEND
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType, is_address
 from polyarch.serve.asking import Client
@@ -47,7 +48,7 @@ Answers = Callable[[str, Engine, BuildRequest, Sink, CancelToken], Mapping[str, 
 """Answers a question about a Dockerfile by its name, in the form in which frontends do."""
 
 _BUILDER = "default/default"
-_DOCKERFILE, _GATEWAY = "dockerfile.v0", "gateway.v0"
+_GATEWAY = "gateway.v0"
 
 
 @frozen
@@ -73,8 +74,8 @@ def check_frontend(request: SolveRequest) -> SolveRequest:
         image = request.attributes.get("source", "")
         # The file is looked at as if it had named the image itself.
         arguments = {"build-arg:BUILDKIT_SYNTAX": image, **request.attributes}
-        return replace(request, frontend=_DOCKERFILE, attributes=arguments)
-    if request.frontend not in {"", _DOCKERFILE}:
+        return replace(request, frontend=FRONTEND, attributes=arguments)
+    if request.frontend not in {"", FRONTEND}:
         raise InputError(f"frontend {request.frontend} not found")
     return request
 
