@@ -224,16 +224,17 @@ class Builds:
                 request=asked,
                 caches=caches,
                 contexts=contexts,
-                bring_result=lambda ref: self._layout(
-                    self._promised(ref), caches.directory("input")
-                ),
+                bring_result=partial(self._promised, job),
             )
 
-    def _promised(self, ref: str) -> Promise:
+    def _promised(self, job: Job, ref: str) -> str:
+        """Return the address of a layout with what is promised by a ref, made for whoever needs it first."""
         promise = self.promises.find(ref)
         if promise is None:
             raise InputError(f"no such ref: {ref}")
-        return promise
+        store = self.engine.store
+        make = partial(self._layout, promise)
+        return job.layouts.once(ref, lambda: store.temporary("input"), make, store.discard)
 
     def _policy(self, promise: Promise, client: Client) -> Policy | None:
         """Return whom to ask what may be used, None for nobody; the main context is asked about here."""
@@ -251,19 +252,18 @@ class Builds:
         definition = promise.request.inputs.get(name)
         if definition is None:
             raise InputError(f"invalid input {name}")
-        other = self.promises.find_in(definition)
-        if other is None:
-            config = promise.request.attributes.get(f"input-metadata:{name}", "")
-            request = replace(
-                promise.request,
-                frontend="",
-                attributes={},
-                inputs={},
-                definitions={"": definition},
-                metadata=read_input_metadata(config),
-            )
-            other = replace(promise, request=request)
-        return self._layout(other, path)
+        if ref := self.promises.ref_in(definition):
+            return self._promised(promise.job, ref)
+        config = promise.request.attributes.get(f"input-metadata:{name}", "")
+        request = replace(
+            promise.request,
+            frontend="",
+            attributes={},
+            inputs={},
+            definitions={"": definition},
+            metadata=read_input_metadata(config),
+        )
+        return self._layout(replace(promise, request=request), path)
 
 
 def _inner(promise: Promise) -> Promise:
