@@ -25,8 +25,9 @@ from polyarch.buildkit.messages import SolveOptions
 from polyarch.buildkit.services import Attached
 from polyarch.buildkit.work import Asked, Remote, Steer, Work
 from polyarch.digest import Digest, parse_digest
+from polyarch.exporter.annotations import annotated
 from polyarch.exporter.delivery import deliver
-from polyarch.exporter.outputs import is_for_engine, is_true
+from polyarch.exporter.outputs import IMAGE_TYPES, is_for_engine, is_true
 from polyarch.golang.json import compact, read_json
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Sink
@@ -68,7 +69,7 @@ def build_remotely(
     """
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-")))
-        outputs = _Outputs(request.outputs, scratch, is_engine=remote.is_engine)
+        outputs = _Outputs(_annotated(request), scratch, is_engine=remote.is_engine)
         stack.callback(outputs.close)
         around = _Around(scratch=scratch, sink=sink, cancel=cancel)
         work = _prepared(remote, request, outputs, stack, around)
@@ -187,6 +188,15 @@ def _secrets(
 
 
 # --- what comes back ---
+
+
+def _annotated(request: BuildRequest) -> tuple[Output, ...]:
+    """Return the outputs, images with the annotations that are asked for all of them."""
+    annotations = request.annotations
+    return tuple(
+        annotated([each], annotations)[0] if each.type in IMAGE_TYPES else each
+        for each in request.outputs
+    )
 
 
 class _Outputs:
