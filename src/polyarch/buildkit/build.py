@@ -29,6 +29,7 @@ from polyarch.exporter.annotations import annotated
 from polyarch.exporter.delivery import deliver
 from polyarch.exporter.outputs import IMAGE_TYPES, is_for_engine, is_true
 from polyarch.golang.json import compact, read_json
+from polyarch.golang.strconv import find_bool
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen, replace
@@ -46,6 +47,8 @@ _CAPABILITIES = "frontend.caps"
 _SUBREQUESTS = "moby.buildkit.frontend.subrequests+forward"
 _IMAGES = frozenset({OutputType.IMAGE, OutputType.REGISTRY})
 _ARCHIVES = frozenset({OutputType.DOCKER, OutputType.OCI})
+_SENT_OTHERWISE = "BUILDX_SEND_GIT_QUERY_AS_INPUT"
+"""Says that daemons are to be sent no queries of addresses."""
 _OURS = frozenset({"context", "tar"})
 """Attributes of outputs that are this machine's matter."""
 
@@ -125,7 +128,9 @@ def _prepared(
     around: _Around,
 ) -> Work:
     """Return a build that is ready to begin; what it holds open ends with `stack`."""
-    contexts, caches = Contexts(request, around.scratch), Caches(request)
+    has_queries = not find_bool(remote.environ.get(_SENT_OTHERWISE, ""))
+    contexts = Contexts(request, around.scratch, has_queries=has_queries)
+    caches = Caches(request)
     secrets = _secrets(request, remote.environ, around.scratch, stack)
     sink = around.sink
     if secrets.masker is not None:
