@@ -23,6 +23,7 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 from polyarch.release import DOCKERFILE_RELEASE
+from polyarch.request.frontend import FRONTEND
 
 __all__ = ["Facts", "newest", "older", "predicate", "predicate_type"]
 
@@ -31,7 +32,6 @@ _SLSA_02 = "https://slsa.dev/provenance/v0.2"
 _BUILD_TYPE_1 = "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md"
 _BUILD_TYPE_02 = "https://mobyproject.org/buildkit@v1"
 _COMPATIBILITY = 30
-_FRONTEND = "dockerfile.v0"
 
 
 @frozen
@@ -150,7 +150,7 @@ def _request(
     }
     vcs = {f"{VCS}{name}": value for name, value in facts.parameters.vcs.items()}
     hides = facts.parameters.hides or len(args) < len(facts.parameters.args)
-    request: JSONObject = {"frontend": _FRONTEND}
+    request: JSONObject = {"frontend": FRONTEND}
     if args:
         request["args"] = args
     if is_max:

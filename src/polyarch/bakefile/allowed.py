@@ -320,14 +320,16 @@ def _written_paths(target: Target) -> Iterable[str]:
 def _outside(paths: Iterable[str], allowed: Sequence[str]) -> list[str]:
     """Return the paths that aren't below the current directory or an allowed one, links followed, sorted.
 
-    Of what isn't there yet the directory counts that is, and of paths within one another the outer one.
+    Of what isn't there yet the directory counts that is, even if it was allowed itself: somebody could still put a link
+    there. Of paths within one another the outer one is told.
     """
     if "*" in allowed:
         return []
     roots = [os.path.realpath(each) for each in (".", *allowed) if each]
-    outside = {real for real in map(os.path.realpath, paths) if not _is_below(real, roots)}
+    wanted = {_existing(os.path.realpath(each)) for each in paths}
+    outside = [each for each in wanted if not _is_below(each, roots)]
     found: list[str] = []
-    for path in sorted(map(_existing, outside), key=lambda each: (len(each), each)):
+    for path in sorted(outside, key=lambda each: (len(each), each)):
         if not _is_below(path, found):
             found.append(path)
     return sorted(found)

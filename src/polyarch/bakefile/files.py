@@ -15,6 +15,7 @@ from polyarch.record import frozen
 
 __all__ = [
     "DEFAULT_NAMES",
+    "FILES_VARIABLE",
     "File",
     "parse_body",
     "read_default",
@@ -36,6 +37,8 @@ DEFAULT_NAMES = (
 )
 """What is looked for if no file is named, in the order in which later ones win."""
 
+FILES_VARIABLE = "BUILDX_BAKE_FILE"
+"""Names files where no flag does."""
 _VARIABLE = BlockSchema(labels=1, blocks={"validation": BlockSchema()}, static=frozenset({"type"}))
 _FUNCTION = BlockSchema(labels=1, static=frozenset({"params", "variadic_params"}))
 _SCHEMA = {
@@ -158,11 +161,11 @@ def _text(data: bytes) -> str:
 
 def split_environment(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the files that BUILDX_BAKE_FILE names. Raises InputError."""
-    if "BUILDX_BAKE_FILE" not in environ:
+    if FILES_VARIABLE not in environ:
         return ()
     separator = environ.get("BUILDX_BAKE_PATH_SEPARATOR") or os.pathsep
     names: list[str] = []
-    for each in environ["BUILDX_BAKE_FILE"].split(separator):
+    for each in environ[FILES_VARIABLE].split(separator):
         name = each.strip()
         if not name:
             continue

@@ -18,7 +18,7 @@ from __future__ import annotations
 import shlex
 import socket
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from polyarch.buildkit.lastwords import LastWords
 from polyarch.errors import InputError
@@ -78,25 +78,45 @@ def parse_target(address: str, options: Mapping[str, str]) -> Target:
     return Target(program=_program(kind, address))
 
 
+def _host(url: SplitResult) -> str:
+    return unquote(url.hostname or url.netloc)
+
+
 def _program(kind: str, address: str) -> tuple[str, ...]:
     url = urlsplit(address)
-    name = unquote(url.hostname or url.netloc)
+    name = _host(url)
     query = {key: values[-1] for key, values in parse_qs(url.query).items()}
     if not name or name.startswith("-"):
         raise InputError(f"invalid endpoint {address!r}", hint=f"there are {_KINDS}")
-    if kind in _CONTAINERS:
-        engine = kind.partition("-")[0]
-        # What engines call the place where the container is.
-        option = "namespace" if engine == "nerdctl" else "context"
-        place = (f"--{option}", query[option]) if query.get(option) else ()
-        return (engine, *place, "exec", "-i", url.netloc, *DIAL)
-    if kind == "kube-pod":
-        words = [f"--{key}={query[key]}" for key in ("context", "namespace") if query.get(key)]
-        container = [f"--container={query['container']}"] if query.get("container") else []
-        return ("kubectl", *words, "exec", "-i", *container, url.netloc, "--", *DIAL)
-    if kind == "ssh":
-        port = ("-p", str(url.port)) if url.port else ()
-        user = ("-l", url.username) if url.username else ()
-        dial = (*DIAL[:1], "--addr", f"unix://{url.path}", DIAL[1]) if url.path.strip("/") else DIAL
-        return ("ssh", *port, *user, "--", name, shlex.join(dial))
-    raise InputError(f"unsupported endpoint {address!r}", hint=f"there are {_KINDS}")
+    if kind not in _PROGRAMS:
+        raise InputError(f"unsupported endpoint {address!r}", hint=f"there are {_KINDS}")
+    return _PROGRAMS[kind](url, query)
+
+
+def _in_container(url: SplitResult, query: Mapping[str, str]) -> tuple[str, ...]:
+    engine = url.scheme.partition("-")[0]
+    # What engines call the place where the container is.
+    option = "namespace" if engine == "nerdctl" else "context"
+    place = (f"--{option}", query[option]) if query.get(option) else ()
+    return (engine, *place, "exec", "-i", url.netloc, *DIAL)
+
+
+def _in_pod(url: SplitResult, query: Mapping[str, str]) -> tuple[str, ...]:
+    words = [f"--{key}={query[key]}" for key in ("context", "namespace") if query.get(key)]
+    container = [f"--container={query['container']}"] if query.get("container") else []
+    return ("kubectl", *words, "exec", "-i", *container, url.netloc, "--", *DIAL)
+
+
+def _over_ssh(url: SplitResult, _query: Mapping[str, str]) -> tuple[str, ...]:
+    port = ("-p", str(url.port)) if url.port else ()
+    user = ("-l", url.username) if url.username else ()
+    dial = (*DIAL[:1], "--addr", f"unix://{url.path}", DIAL[1]) if url.path.strip("/") else DIAL
+    return ("ssh", *port, *user, "--", _host(url), shlex.join(dial))
+
+
+_PROGRAMS: Mapping[str, Callable[[SplitResult, Mapping[str, str]], tuple[str, ...]]] = {
+    **dict.fromkeys(_CONTAINERS, _in_container),
+    "kube-pod": _in_pod,
+    "ssh": _over_ssh,
+}
+"""What makes the program that reaches a daemon, by the scheme of its address."""

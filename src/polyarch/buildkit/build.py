@@ -25,12 +25,14 @@ from polyarch.buildkit.messages import SolveOptions
 from polyarch.buildkit.services import Attached
 from polyarch.buildkit.work import Asked, Remote, Steer, Work
 from polyarch.digest import Digest, parse_digest
+from polyarch.exporter.annotations import annotated
 from polyarch.exporter.delivery import deliver
-from polyarch.exporter.outputs import is_for_engine, is_true
+from polyarch.exporter.outputs import IMAGE_TYPES, is_for_engine, is_true
 from polyarch.golang.json import compact, read_json
+from polyarch.golang.strconv import find_bool
 from polyarch.oci.descriptor import Descriptor
 from polyarch.progress import CancelToken, Sink
-from polyarch.record import replace
+from polyarch.record import frozen, replace
 from polyarch.registry.credentials import Credentials
 from polyarch.request.attestation import attest_attributes
 from polyarch.request.frontend import frontend_attributes
@@ -45,6 +47,8 @@ _CAPABILITIES = "frontend.caps"
 _SUBREQUESTS = "moby.buildkit.frontend.subrequests+forward"
 _IMAGES = frozenset({OutputType.IMAGE, OutputType.REGISTRY})
 _ARCHIVES = frozenset({OutputType.DOCKER, OutputType.OCI})
+_SENT_OTHERWISE = "BUILDX_SEND_GIT_QUERY_AS_INPUT"
+"""Says that daemons are to be sent no queries of addresses."""
 _OURS = frozenset({"context", "tar"})
 """Attributes of outputs that are this machine's matter."""
 
@@ -70,10 +74,10 @@ def build_remotely(
     """
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-")))
-        outputs = _Outputs(request.outputs, scratch, is_engine=remote.is_engine)
+        outputs = _Outputs(_annotated(request), scratch, is_engine=remote.is_engine)
         stack.callback(outputs.close)
-        contexts = offered or Contexts(request, scratch)
-        work = _prepared(remote, request, outputs, contexts, stack, (scratch, sink, cancel))
+        around = _Around(scratch=scratch, sink=sink, cancel=cancel, offered=offered)
+        work = _prepared(remote, request, outputs, stack, around)
         work = replace(work, steer=steer, provenance=request.result_provenance)
         with told_trouble(remote.address):
             response, provenance = asyncio.run(work.run())
@@ -99,8 +103,8 @@ def ask_remotely(
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-")))
         nothing = _Outputs((Output(type=OutputType.CACHEONLY),), scratch)
-        contexts = Contexts(request, scratch)
-        work = _prepared(remote, request, nothing, contexts, stack, (scratch, sink, cancel))
+        around = _Around(scratch=scratch, sink=sink, cancel=cancel)
+        work = _prepared(remote, request, nothing, stack, around)
         needs = filter(None, (work.options.attributes.get(_CAPABILITIES), _SUBREQUESTS))
         about = {"requestid": f"frontend.{question}", _CAPABILITIES: ",".join(needs)}
         options = replace(work.options, internal=True, cache_to=())
@@ -109,18 +113,32 @@ def ask_remotely(
     return answers
 
 
+@frozen
+class _Around:
+    """What a build is done with: a directory of its own, who is told of it, and who may end it.
+
+    `offered` is what the daemon may read of this machine, None for the contexts of the request.
+    """
+
+    scratch: Path
+    sink: Sink
+    cancel: CancelToken
+    offered: Offered | None = None
+
+
 def _prepared(
     remote: Remote,
     request: BuildRequest,
     outputs: _Outputs,
-    contexts: Offered,
     stack: ExitStack,
-    surroundings: tuple[Path, Sink, CancelToken],
+    around: _Around,
 ) -> Work:
     """Return a build that is ready to begin; what it holds open ends with `stack`."""
-    scratch, sink, cancel = surroundings
+    has_queries = not find_bool(remote.environ.get(_SENT_OTHERWISE, ""))
+    contexts = around.offered or Contexts(request, around.scratch, has_queries=has_queries)
     caches = Caches(request)
-    secrets = _secrets(request, remote.environ, scratch, stack)
+    secrets = _secrets(request, remote.environ, around.scratch, stack)
+    sink = around.sink
     if secrets.masker is not None:
         secrets.teach()
         logs = MaskedLogs(sink, secrets.masker)
@@ -157,7 +175,7 @@ def _prepared(
         options=options,
         shared=os.path.basename(os.path.abspath(request.context)),
         sink=sink,
-        cancel=cancel,
+        cancel=around.cancel,
         caches=caches,
     )
 
@@ -181,6 +199,15 @@ def _secrets(
 
 
 # --- what comes back ---
+
+
+def _annotated(request: BuildRequest) -> tuple[Output, ...]:
+    """Return the outputs, images with the annotations that are asked for all of them."""
+    annotations = request.annotations
+    return tuple(
+        annotated([each], annotations)[0] if each.type in IMAGE_TYPES else each
+        for each in request.outputs
+    )
 
 
 class _Outputs:

@@ -7,8 +7,8 @@ import os
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from grpclib.client import Channel, Handler
@@ -21,7 +21,7 @@ from polyarch.buildkit.address import Target
 from polyarch.buildkit.lastwords import LastWords, spoken
 from polyarch.errors import MachineError
 
-__all__ = ["BytesCodec", "Said", "connect"]
+__all__ = ["BytesCodec", "Said", "connect", "open_bytes"]
 
 _KEPT = 4 << 10
 """Bytes of what a program has printed that are looked at."""
@@ -175,32 +175,68 @@ class _ProgramChannel(_ThroughProgram):
 
     async def _create_connection(self) -> Any:
         loop = asyncio.get_running_loop()
-        _, protocol = await loop.create_connection(self._protocol_factory, sock=self._start())
+        self._process, connection = _started(self._program, self._printed.descriptor)
+        _, protocol = await loop.create_connection(self._protocol_factory, sock=connection)
         return protocol
-
-    def _start(self) -> socket.socket:
-        """Start the program; returns the socket that it passes on. Raises ConnectionError."""
-        ours, theirs = socket.socketpair()
-        try:
-            # With the user's own environment, which says where their engines and clusters are.
-            self._process = subprocess.Popen(
-                list(self._program),
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=self._printed.descriptor,
-            )
-        except OSError as error:
-            ours.close()
-            raise ConnectionError(f"{self._program[0]}: {error.strerror}") from error
-        finally:
-            theirs.close()
-        return ours
 
     def close(self) -> None:
         """End the connection, and the program."""
         super().close()
         if self._process is not None:
-            with suppress(OSError):
-                self._process.terminate()
-            self._process.wait()
+            _end(self._process)
         self._printed.close()
+
+
+def _started(
+    program: tuple[str, ...], errors: int | None
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a program; returns it and the socket that it passes on. Raises ConnectionError."""
+    ours, theirs = socket.socketpair()
+    try:
+        # With the user's own environment, which says where their engines and clusters are.
+        process = subprocess.Popen(
+            list(program), stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=errors
+        )
+    except OSError as error:
+        ours.close()
+        raise ConnectionError(f"{program[0]}: {error.strerror}") from error
+    finally:
+        theirs.close()
+    return process, ours
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(OSError):
+        process.terminate()
+    process.wait()
+
+
+@asynccontextmanager
+async def open_bytes(
+    target: Target,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to a daemon without speaking with it. What a program on the way prints is the user's to see.
+
+    Raises MachineError, OSError.
+    """
+    process = None
+    if target.dial is not None:
+        connection = await asyncio.get_running_loop().run_in_executor(None, target.dial)
+        reader, writer = await asyncio.open_connection(sock=connection)
+    elif target.path:
+        reader, writer = await asyncio.open_unix_connection(target.path)
+    elif target.program:
+        process, connection = _started(target.program, None)
+        reader, writer = await asyncio.open_connection(sock=connection)
+    else:
+        tls = _tls(target.tls)
+        name = target.tls.get("servername") or None if tls else None
+        reader, writer = await asyncio.open_connection(
+            target.host, target.port, ssl=tls, server_hostname=name
+        )
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        if process is not None:
+            _end(process)

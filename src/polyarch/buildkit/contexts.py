@@ -17,7 +17,7 @@ from polyarch.errors import ContextNotFound, InputError
 from polyarch.images.layout import Layout, open_layout, parse_layout
 from polyarch.oci.base import IMAGE_SCHEME, LAYOUT_SCHEME
 from polyarch.request.values import BuildRequest, is_address
-from polyarch.text.giturl import parse_git_reference
+from polyarch.text.giturl import parse_git_reference, with_fragment
 from polyarch.worker.archive import unpack_archive
 from polyarch.worker.users import Owner
 
@@ -46,7 +46,9 @@ class Offered(Protocol):
 class Contexts:
     """The contexts of a request and its Dockerfile, by the daemon's names. Making one raises ContextNotFound, InputError."""
 
-    def __init__(self, request: BuildRequest, scratch: Path) -> None:
+    def __init__(self, request: BuildRequest, scratch: Path, *, has_queries: bool = True) -> None:
+        """`has_queries` says that frontends may have to understand the queries of repositories' addresses."""
+        self._has_queries = has_queries
         self._request = request
         self._scratch = scratch
         self.layouts: dict[str, Layout] = {}
@@ -74,7 +76,7 @@ class Contexts:
         if context == "-":
             self._found["context"] = self._from_stdin()
         elif is_address(context) and not Path(context).is_dir():
-            self._look_at_query(context, _QUERY)
+            self._address("context", context, _QUERY)
         elif Path(context).is_dir():
             self._found["context"] = Path(context)
         else:
@@ -132,7 +134,7 @@ class Contexts:
             self._found[own] = Path(value)
             self._told[f"context:{name}"] = f"local:{own}"
         elif is_address(value):
-            self._look_at_query(value, f"{_QUERY}+forward")
+            self._address(f"context:{name}", value, f"{_QUERY}+forward")
         else:
             raise ContextNotFound(f"failed to get build context {name}: {value} is no directory")
 
@@ -145,7 +147,12 @@ class Contexts:
         self.layouts[f"oci:{store}"] = layout
         return f"{LAYOUT_SCHEME}{store}@{descriptor.digest}"
 
-    def _look_at_query(self, address: str, capability: str) -> None:
+    def _address(self, name: str, address: str, capability: str) -> None:
         """Have a frontend that doesn't know of queries say so, instead of building something else."""
-        if "?" in address and parse_git_reference(address) is not None:
+        if "?" not in address or parse_git_reference(address) is None:
+            return
+        plain = address if self._has_queries else with_fragment(address)
+        if plain == address:
             self._capabilities.add(capability)
+        else:
+            self._told[name] = plain

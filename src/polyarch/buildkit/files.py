@@ -78,10 +78,9 @@ def entries(
     nobody's business, and root's in images. Of several names of one file the first that is told of is the file,
     the others are links to it.
     """
-    ignored = ContextFilter(Matcher(excludes)) if excludes else None
-    wanted = _Wanted(includes) if includes else None
+    filters = _Filters(includes, excludes)
     names: dict[tuple[int, int], str] = {}
-    for path, status in _below(root, "", ignored, wanted):
+    for path, status in _below(root, "", filters):
         told = entry_at(root, path, status)
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode) and not told.link:
             first = names.setdefault((status.st_dev, status.st_ino), told.path)
@@ -109,35 +108,44 @@ class _Wanted:
         return any(f"{each}/".startswith(f"{directory}/") for each in self._ways)
 
 
-def _below(
-    root: Path, prefix: str, ignored: ContextFilter | None, wanted: _Wanted | None
-) -> Iterator[tuple[str, os.stat_result]]:
+class _Filters:
+    """What of a directory is told of: what is wanted and isn't ignored."""
+
+    def __init__(self, includes: Sequence[str], excludes: Sequence[str]) -> None:
+        self._ignored = ContextFilter(Matcher(excludes)) if excludes else None
+        self._wanted = _Wanted(includes) if includes else None
+
+    def has(self, path: str) -> bool:
+        is_ignored = self._ignored is not None and self._ignored.ignores(path)
+        return not is_ignored and (self._wanted is None or self._wanted.has(path))
+
+    def may_have_below(self, directory: str) -> bool:
+        """Tell whether a walk has to enter a directory that isn't told of itself."""
+        ignored, wanted = self._ignored, self._wanted
+        if ignored and ignored.ignores(directory) and not ignored.may_contain_kept(directory):
+            return False
+        return wanted is None or wanted.has(directory) or wanted.may_be_below(directory)
+
+
+def _below(root: Path, prefix: str, filters: _Filters) -> Iterator[tuple[str, os.stat_result]]:
     with os.scandir(root / prefix) as found:
         listed = sorted(found, key=lambda entry: entry.name)
     for entry in listed:
         path = f"{prefix}{entry.name}"
         status = entry.stat(follow_symlinks=False)
-        is_left_out = ignored is not None and ignored.ignores(path)
-        is_wanted = wanted is None or wanted.has(path)
+        is_told = filters.has(path)
         if not stat.S_ISDIR(status.st_mode):
-            if not is_left_out and is_wanted and not stat.S_ISSOCK(status.st_mode):
+            if is_told and not stat.S_ISSOCK(status.st_mode):
                 yield path, status
-            continue
-        if is_left_out and ignored is not None and not ignored.may_contain_kept(path):
-            continue
-        if not is_wanted and wanted is not None and not wanted.may_be_below(path):
-            continue
-        inner = _below(root, f"{path}/", ignored, wanted)
-        if is_left_out or not is_wanted:
-            # A directory is told of if something in it is.
-            first = next(inner, None)
-            if first is None:
-                continue
-            yield path, status
-            yield first
-        else:
-            yield path, status
-        yield from inner
+        elif is_told or filters.may_have_below(path):
+            inner = _below(root, f"{path}/", filters)
+            # One that isn't wanted itself is told of if something in it is.
+            first = None if is_told else next(inner, None)
+            if is_told or first is not None:
+                yield path, status
+            if first is not None:
+                yield first
+            yield from inner
 
 
 def entry_at(root: Path, path: str, status: os.stat_result) -> Stat:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from polyarch.platforms import Platform, from_words, normalize
 from polyarch.record import field as record_field
 from polyarch.record import frozen
+from polyarch.request.frontend import FRONTEND
 from polyarch.wire import Message, field
 
 __all__ = [
@@ -53,7 +54,7 @@ class SolveOptions:
     ref: str
     session: str
     attributes: Mapping[str, str]
-    frontend: str = "dockerfile.v0"
+    frontend: str = FRONTEND
     exporters: tuple[tuple[str, Mapping[str, str]], ...] = ()
     cache_to: tuple[tuple[str, Mapping[str, str]], ...] = ()
     cache_from: tuple[tuple[str, Mapping[str, str]], ...] = ()

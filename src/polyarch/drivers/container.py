@@ -79,6 +79,10 @@ class ContainerNode:
     def _dial(self) -> socket.socket:
         return self.engine.dial(self.name, ("buildctl", "dial-stdio"))
 
+    def check(self) -> None:
+        """Ask the engine for the container, so that it is known to answer."""
+        self.status()
+
     def status(self) -> Status:
         """Look how the container is."""
         found = self.engine.container(self.name)

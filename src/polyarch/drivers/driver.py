@@ -25,6 +25,9 @@ class NodeDriver(Protocol):
     def remote(self) -> Remote:
         """Return how it is reached once it runs."""
 
+    def check(self) -> None:
+        """Raise for what stands in the way of making it later; a cluster may be out of reach until then."""
+
     def status(self) -> Status:
         """Look how it is; one that nobody starts but its owner counts as running."""
 

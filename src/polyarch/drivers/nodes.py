@@ -38,6 +38,9 @@ class _Found:
     def remote(self) -> Remote:
         return self.found
 
+    def check(self) -> None:
+        """Leave it to builds to find out whether it is there."""
+
     def status(self) -> Status:
         return Status.RUNNING
 

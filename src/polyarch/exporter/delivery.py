@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from polyarch.exporter.directory import DirectoryOptions, fill_directory
 from polyarch.exporter.outfile import write_output
 from polyarch.layer.apply import extract
 from polyarch.layer.tar import Sink
+from polyarch.request.outputs import is_mirror
 from polyarch.request.values import Output, OutputType
 
 __all__ = ["copy_file", "deliver"]
@@ -20,15 +22,18 @@ _CHUNK = 1 << 20
 def deliver(output: Output, archive: BinaryIO) -> None:
     """Unpack an archive to be this user's files if a directory was asked for, or else write it as it is.
 
-    Raises StoreError, and LayerError for what is no archive.
+    A directory is whole or as it was, as one that is built here. Raises StoreError, and LayerError for what is no archive.
     """
     archive.seek(0)
     if output.type == OutputType.LOCAL:
-        directory = Path(output.destination)
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        extract(archive, directory, "/", owner=(os.geteuid(), os.getegid()))
+        options = DirectoryOptions(split=False, is_mirror=is_mirror(output))
+        fill_directory(partial(_unpack, archive), Path(output.destination), options)
     else:
         write_output(output.destination, partial(copy_file, archive))
+
+
+def _unpack(archive: BinaryIO, stage: int) -> None:
+    extract(archive, Path(f"/proc/self/fd/{stage}"), "/", owner=(os.geteuid(), os.getegid()))
 
 
 def copy_file(file: BinaryIO, sink: Sink) -> None:

@@ -29,7 +29,7 @@ from polyarch.record import frozen
 from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import output_trouble
 
-__all__ = ["DirectoryOptions", "write_files"]
+__all__ = ["DirectoryOptions", "fill_directory", "write_files"]
 
 _SECOND = 1_000_000_000
 _PIECE = 16 << 20
@@ -62,12 +62,24 @@ def write_files(trees: Sequence[FileTree], directory: Path, options: DirectoryOp
     Everything belongs to whoever asked for it. Raises InputError if two platforms differ in a file and
     aren't kept apart, StoreError, Cancelled; `directory` is then as it was.
     """
+
+    def fill(stage: int) -> None:
+        _Writer(stage, options).write(trees)
+
+    fill_directory(fill, directory, options)
+
+
+def fill_directory(fill: Callable[[int], None], directory: Path, options: DirectoryOptions) -> None:
+    """Move into `directory`, which is made if it is missing, what `fill` writes into a directory that it is given.
+
+    Raises what `fill` does, StoreError, Cancelled; `directory` is then as it was.
+    """
     with (
         output_trouble("write to", directory),
         _opened(directory) as target,
         _staged(target) as stage,
     ):
-        _Writer(stage.new, options).write(trees)
+        fill(stage.new)
         options.check()
         leave = _is_stage if options.is_mirror else None
         with _locked(target):

@@ -18,6 +18,7 @@ from polyarch.late import load
 from polyarch.oci.media import is_index
 from polyarch.progress import Step, cancellable, step
 from polyarch.record import frozen, replace
+from polyarch.request.outputs import is_pushed
 from polyarch.request.values import Output, OutputType
 from polyarch.store.refs import RefKind
 from polyarch.store.trouble import tree_trouble
@@ -76,14 +77,14 @@ class Exporter:
         if is_index(export.root.descriptor.media_type):
             with shown.part(f"exporting manifest list {export.root.descriptor.digest}"):
                 pass
-        is_pushed = output.type == OutputType.REGISTRY or is_true(output, "push")
-        if is_pushed:
+        goes_to_registry = is_pushed(output)
+        if goes_to_registry:
             self._write(_REGISTRY, output, export, shown)
         if is_for_engine(output):
             self._write(_ENGINE, output, export, shown)
         if is_true(output, "store", default=True):
             names = stored_names(output, export.names, export.root.descriptor.digest)
-            kind = RefKind.PUSHED if is_pushed else RefKind.IMAGE
+            kind = RefKind.PUSHED if goes_to_registry else RefKind.IMAGE
             self._name(replace(export, names=names), shown, kind)
         if is_true(output, "unpack"):
             self._unpack(shown)

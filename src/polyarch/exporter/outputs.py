@@ -13,6 +13,7 @@ from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.record import frozen
+from polyarch.request.outputs import is_pushed
 from polyarch.request.values import Output, OutputType
 from polyarch.text.epoch import parse_epoch
 from polyarch.text.nearest import suggestion
@@ -229,10 +230,10 @@ def _check_attributes(output: Output) -> None:
 def _check_place(output: Output, forms: Forms) -> None:
     """Raise InputError if the output can't go where it shall."""
     names = names_of(output) if output.type in IMAGE_TYPES else ()
-    is_pushed = output.type == OutputType.REGISTRY or is_true(output, "push")
-    if is_pushed and is_true(output, "push-by-digest"):
+    goes_to_registry = is_pushed(output)
+    if goes_to_registry and is_true(output, "push-by-digest"):
         _check_untagged(names)
-    if is_pushed and not names and not output.attributes.get("dangling-name-prefix"):
+    if goes_to_registry and not names and not output.attributes.get("dangling-name-prefix"):
         raise InputError("tag is needed when pushing to registry", hint="name one with -t")
     if output.type == OutputType.DOCKER and output.destination and forms.is_list:
         raise InputError(

@@ -15,6 +15,7 @@ from polyarch.digest import parse_digest
 from polyarch.history.record import BuildError, BuildRecord, Counts, Exporter, ResultInfo
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import Fields
+from polyarch.request.frontend import FRONTEND
 
 __all__ = ["LOGS_TYPE", "RECORD_TYPE", "read_record", "record_json"]
 
@@ -27,7 +28,7 @@ def record_json(record: BuildRecord) -> dict[str, object]:
     """Return the document; fields that hold nothing are left out."""
     document: dict[str, object] = {
         "Ref": record.ref,
-        "Frontend": "dockerfile.v0",
+        "Frontend": FRONTEND,
         "FrontendAttrs": dict(sorted(record.attributes.items())),
         "Exporters": [
             {"Type": each.type, "Attrs": dict(sorted(each.attributes.items()))}

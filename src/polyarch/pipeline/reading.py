@@ -25,6 +25,7 @@ from polyarch.pipeline.contexts import KEEP_GIT_DIR_ARG, Contexts, Loader, MainC
 from polyarch.platforms import Platform, host
 from polyarch.progress import CancelToken, Sink, WarningEvent, cancellable, step
 from polyarch.record import frozen, replace
+from polyarch.request.frontend import MULTI_PLATFORM_ARG
 from polyarch.request.values import BuildRequest
 from polyarch.worker.remote import RemoteSources
 from polyarch.worker.secrets import Secrets, sources_of
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Dates", "Reading", "linter_of", "lower_options", "open_reading", "tell_findings"]
 
 _OWN_ADDRESS = "127.0.0.1"
-_MULTI_PLATFORM = "BUILDKIT_MULTI_PLATFORM"
 """The build argument that makes an index even of one platform."""
 
 
@@ -233,17 +233,17 @@ def lower_options(
 
 def _is_multi_platform(args: Mapping[str, str], platforms: Sequence[Platform]) -> bool:
     """Tell if an index is to be made. Raises InputError for what the build argument can't mean."""
-    text = args.get(_MULTI_PLATFORM, "")
+    text = args.get(MULTI_PLATFORM_ARG, "")
     wanted = find_bool(text) if text else len(platforms) > 1
     if wanted is None:
         raise InputError(
             f"invalid boolean value for multi-platform: {text}",
-            hint=f"give {_MULTI_PLATFORM} as 1 or 0",
+            hint=f"give {MULTI_PLATFORM_ARG} as 1 or 0",
         )
     if not wanted and len(platforms) > 1:
         raise InputError(
             "conflicting config: returning multiple target platforms is not allowed",
-            hint=f"leave out --build-arg {_MULTI_PLATFORM}={text}, or build for one platform",
+            hint=f"leave out --build-arg {MULTI_PLATFORM_ARG}={text}, or build for one platform",
         )
     return wanted
 

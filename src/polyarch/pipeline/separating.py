@@ -19,12 +19,10 @@ from polyarch.layer.tar import DIRECTORY, HARD_LINK, Entry, Sink, TarWriter
 from polyarch.layer.tarread import Source, TarReader
 from polyarch.platforms import Platform
 from polyarch.record import replace
+from polyarch.request.frontend import MULTI_PLATFORM_ARG
 from polyarch.request.values import BuildRequest, Output, OutputType
 
 __all__ = ["Separating"]
-
-_SPLIT = "BUILDKIT_MULTI_PLATFORM"
-"""The argument by which one platform is built as if it were several."""
 
 
 class Separating:
@@ -36,7 +34,7 @@ class Separating:
 
     def part(self, request: BuildRequest, platforms: Sequence[Platform]) -> BuildRequest:
         """Return the request of a part with outputs of its own, in the order in which they are to be joined."""
-        is_split = find_bool(request.build_args.get(_SPLIT, "")) or len(platforms) > 1
+        is_split = find_bool(request.build_args.get(MULTI_PLATFORM_ARG, "")) or len(platforms) > 1
         directory = "" if is_split else str(platforms[0]).replace("/", "_")
         outputs = [
             self._own(number, output, directory) if output.type in FILE_TYPES else output

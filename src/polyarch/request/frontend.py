@@ -11,11 +11,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from polyarch.oci.base import IMAGE_SCHEME, LAYOUT_SCHEME
+from polyarch.platforms import format_all
 from polyarch.request.limits import Resources
 from polyarch.request.values import BuildRequest, is_address
 from polyarch.text.secretname import looks_secret, without_login
 
-__all__ = ["frontend_attributes", "hide_secrets"]
+__all__ = ["FRONTEND", "MULTI_PLATFORM_ARG", "frontend_attributes", "hide_secrets"]
+
+FRONTEND = "dockerfile.v0"
+"""What BuildKit's API calls the Dockerfile frontend that a daemon has."""
+MULTI_PLATFORM_ARG = "BUILDKIT_MULTI_PLATFORM"
+"""The build argument that asks for an index, even for one platform."""
 
 _HIDDEN = "xxxxx"
 _ARGUMENT = "build-arg:"
@@ -46,7 +52,7 @@ def _plain(request: BuildRequest) -> Iterator[tuple[str, str]]:
     yield "context", request.context if is_address(request.context) else ""
     yield "filename", _filename(request)
     yield "target", request.target
-    yield "platform", ",".join(map(str, request.platforms))
+    yield "platform", ",".join(map(format_all, request.platforms))
     yield "force-network-mode", "" if request.network == "default" else request.network
     yield "image-resolve-mode", "pull" if request.pull else ""
     yield "add-hosts", ",".join(_hosts(request.add_hosts))

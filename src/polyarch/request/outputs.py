@@ -41,7 +41,7 @@ def merge_outputs(
     if tags:
         merged = [_named(each, tags) if each.type in _NAMED else each for each in merged]
     for each in merged:
-        if _is_pushed(each) and not each.attributes.get("name"):
+        if is_pushed(each) and not each.attributes.get("name"):
             raise InputError("tag is needed when pushing to registry", hint="give the image a tag")
     return tuple(merged)
 
@@ -86,17 +86,13 @@ def _named(output: Output, tags: tuple[str, ...]) -> Output:
 
 
 def is_pushed(output: Output) -> bool:
-    """Tell whether an output is an image that goes to a registry."""
-    text = output.attributes.get("push", "false")
-    is_wanted = not text or find_bool(text) is True
-    return output.type == OutputType.REGISTRY or (output.type == OutputType.IMAGE and is_wanted)
-
-
-def _is_pushed(output: Output) -> bool:
+    """Tell whether an output is an image that goes to a registry. Raises InputError for `push` that is no bool."""
     if output.type != OutputType.IMAGE:
-        return False
+        return output.type == OutputType.REGISTRY
+    text = output.attributes.get("push", "false")
     try:
-        return parse_bool(output.attributes.get("push") or "false")
+        # To BuildKit the word alone means that it is wanted.
+        return not text or parse_bool(text)
     except InputError as error:
         raise InputError(f"failed to solve: non-bool value specified for push: {error}") from error
 

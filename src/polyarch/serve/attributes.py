@@ -12,6 +12,7 @@ from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import find_bool, parse_int, quote
 from polyarch.platforms import Platform
 from polyarch.request.attestation import Attestation
+from polyarch.request.frontend import MULTI_PLATFORM_ARG
 from polyarch.request.limits import Resources, Ulimit
 from polyarch.request.make import read_platforms
 from polyarch.request.values import BuildRequest
@@ -20,7 +21,6 @@ from polyarch.serve.contexts import Found
 __all__ = ["read_request"]
 
 _ARGUMENT, _LABEL, _ATTEST = "build-arg:", "label:", "attest:"
-_MULTI_PLATFORM = "BUILDKIT_MULTI_PLATFORM"
 _RESOLVE = {"": False, "default": False, "pull": True, "local": False}
 _NETWORKS = {"": "default", "host": "host", "none": "none", "sandbox": "default"}
 
@@ -28,8 +28,8 @@ _NETWORKS = {"": "default", "host": "host", "none": "none", "sandbox": "default"
 def read_request(attributes: Mapping[str, str], found: Found) -> BuildRequest:
     """Return the request; outputs, caches and what is allowed aren't in attributes. Raises InputError and its kin."""
     arguments = _prefixed(attributes, _ARGUMENT)
-    if (wanted := attributes.get("multi-platform", "")) and _MULTI_PLATFORM not in arguments:
-        arguments[_MULTI_PLATFORM] = wanted
+    if (wanted := attributes.get("multi-platform", "")) and MULTI_PLATFORM_ARG not in arguments:
+        arguments[MULTI_PLATFORM_ARG] = wanted
     if (name := attributes.get("hostname", "")) and "BUILDKIT_SANDBOX_HOSTNAME" not in arguments:
         arguments["BUILDKIT_SANDBOX_HOSTNAME"] = name
     mode = attributes.get("image-resolve-mode", "")

@@ -25,6 +25,7 @@ from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen, replace
 from polyarch.request.caches import check_caches
+from polyarch.request.frontend import FRONTEND
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType, is_address
 from polyarch.serve.asking import Client
@@ -47,7 +48,7 @@ Answers = Callable[[str, Engine, BuildRequest, Sink, CancelToken], Mapping[str, 
 """Answers a question about a Dockerfile by its name, in the form in which frontends do."""
 
 _BUILDER = "default/default"
-_DOCKERFILE, _GATEWAY = "dockerfile.v0", "gateway.v0"
+_GATEWAY = "gateway.v0"
 
 
 @frozen
@@ -73,8 +74,8 @@ def check_frontend(request: SolveRequest) -> SolveRequest:
         image = request.attributes.get("source", "")
         # The file is looked at as if it had named the image itself.
         arguments = {"build-arg:BUILDKIT_SYNTAX": image, **request.attributes}
-        return replace(request, frontend=_DOCKERFILE, attributes=arguments)
-    if request.frontend not in {"", _DOCKERFILE}:
+        return replace(request, frontend=FRONTEND, attributes=arguments)
+    if request.frontend not in {"", FRONTEND}:
         raise InputError(f"frontend {request.frontend} not found")
     return request
 
@@ -223,16 +224,17 @@ class Builds:
                 request=asked,
                 caches=caches,
                 contexts=contexts,
-                bring_result=lambda ref: self._layout(
-                    self._promised(ref), caches.directory("input")
-                ),
+                bring_result=partial(self._promised, job),
             )
 
-    def _promised(self, ref: str) -> Promise:
+    def _promised(self, job: Job, ref: str) -> str:
+        """Return the address of a layout with what is promised by a ref, made for whoever needs it first."""
         promise = self.promises.find(ref)
         if promise is None:
             raise InputError(f"no such ref: {ref}")
-        return promise
+        store = self.engine.store
+        make = partial(self._layout, promise)
+        return job.layouts.once(ref, lambda: store.temporary("input"), make, store.discard)
 
     def _policy(self, promise: Promise, client: Client) -> Policy | None:
         """Return whom to ask what may be used, None for nobody; the main context is asked about here."""
@@ -250,19 +252,18 @@ class Builds:
         definition = promise.request.inputs.get(name)
         if definition is None:
             raise InputError(f"invalid input {name}")
-        other = self.promises.find_in(definition)
-        if other is None:
-            config = promise.request.attributes.get(f"input-metadata:{name}", "")
-            request = replace(
-                promise.request,
-                frontend="",
-                attributes={},
-                inputs={},
-                definitions={"": definition},
-                metadata=read_input_metadata(config),
-            )
-            other = replace(promise, request=request)
-        return self._layout(other, path)
+        if ref := self.promises.ref_in(definition):
+            return self._promised(promise.job, ref)
+        config = promise.request.attributes.get(f"input-metadata:{name}", "")
+        request = replace(
+            promise.request,
+            frontend="",
+            attributes={},
+            inputs={},
+            definitions={"": definition},
+            metadata=read_input_metadata(config),
+        )
+        return self._layout(replace(promise, request=request), path)
 
 
 def _inner(promise: Promise) -> Promise:

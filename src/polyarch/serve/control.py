@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from grpclib.const import Handler as Method
@@ -95,6 +96,8 @@ class Control:
             raise
         finally:
             self._builds.promises.forget(job)
+            with suppress(RuntimeError):  # the server ends, and with it all that is temporary
+                self._builds.threads.submit(job.layouts.clear)
             self._jobs.remove(job)
 
     async def _solved(self, request: SolveRequest, job: Job) -> Mapping[str, str]:

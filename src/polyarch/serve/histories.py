@@ -19,6 +19,7 @@ from polyarch.errors import NotFound
 from polyarch.history.record import BuildRecord, ResultInfo
 from polyarch.history.records import History
 from polyarch.oci.descriptor import Descriptor
+from polyarch.request.frontend import FRONTEND
 from polyarch.serve.calls import received
 from polyarch.wire import Message, field, time_field
 
@@ -96,7 +97,7 @@ def _record(record: BuildRecord) -> bytes:
     )
     parts = [
         field(1, record.ref),
-        field(2, "dockerfile.v0"),
+        field(2, FRONTEND),
         pairs(3, record.attributes),
         *(field(4, each) for each in exporters),
         b"" if error is None else field(5, field(1, error.code) + field(2, error.message)),

@@ -52,13 +52,13 @@ class Promises:
         for ref in [ref for ref, each in self._promises.items() if each.job is job]:
             del self._promises[ref]
 
-    def find_in(self, definition: bytes) -> Promise | None:
-        """Return the promise that a definition stands for, None for one of others."""
+    def ref_in(self, definition: bytes) -> str:
+        """Return the ref of the promise that a definition stands for, "" for one of others."""
         read = read_definition(definition)
         op = read.ops[read.wanted.op] if read.wanted is not None else None
         if op is None or op.kind != SOURCE or not op.message.text(1).startswith(RESULT_SCHEME):
-            return None
-        return self.find(op.message.text(1).removeprefix(RESULT_SCHEME))
+            return ""
+        return op.message.text(1).removeprefix(RESULT_SCHEME)
 
 
 def definition_of(ref: str) -> bytes:

@@ -16,7 +16,7 @@ from polyarch.golang.strconv import find_bool, quote
 from polyarch.pattern import pattern
 from polyarch.record import frozen, replace
 
-__all__ = ["GitReference", "GitURL", "parse_git_reference", "parse_git_url"]
+__all__ = ["GitReference", "GitURL", "parse_git_reference", "parse_git_url", "with_fragment"]
 
 _SCHEMES = frozenset({"git", "http", "https", "ssh"})
 _SCHEME = pattern(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -142,6 +142,28 @@ def parse_git_reference(text: str) -> GitReference | None:
         unencrypted=url.scheme in {"git", "http"},
     )
     return _with_query(reference, url.query or {})
+
+
+def with_fragment(text: str) -> str:
+    """Return an address of a repository without its query, what that says in a fragment: all frontends know those.
+
+    What only a query can say (a checksum, submodules, ...), and what is no repository, is returned as it is.
+    """
+    found = parse_git_reference(text)
+    if found is None:
+        return text
+    plain = GitReference(
+        remote=found.remote,
+        short_name=found.short_name,
+        ref=found.ref,
+        subdir=found.subdir,
+        ambiguous=found.ambiguous,
+        unencrypted=found.unencrypted,
+    )
+    if found != plain:
+        return text
+    fragment = f"{found.ref}:{found.subdir}" if found.subdir else found.ref
+    return f"{found.remote}#{fragment}" if fragment else found.remote
 
 
 def _with_query(reference: GitReference, query: Mapping[str, tuple[str, ...]]) -> GitReference:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from polyarch.errors import NotFound
 from polyarch.graph.actions import CopyAction
 from polyarch.record import frozen
@@ -37,18 +39,22 @@ def find_all(tree: SourceTree, action: CopyAction, source: str) -> Sources:
         return Sources(entries=tuple(starts), includes=Matcher([pattern]))
     manner = action.manner
     has_patterns = not action.is_literal if manner is None else manner.has_patterns
+    follows_links = not action.is_literal if manner is None else manner.follows_links
     is_named = has_patterns and bool(split_pattern(clean_source(source))[1])
-    if action.is_literal and manner is None:
-        entries = [find_literal(tree, source)]
-    elif manner is None or (manner.has_patterns and manner.follows_links):
-        entries = find_sources(tree, source)
-    else:
-        names = find_names(tree, source) if manner.has_patterns else [source]
-        find = find_path if manner.follows_links else find_literal
-        entries = [find(tree, each) for each in names]
+    entries = _find(tree, source, has_patterns=has_patterns, follows_links=follows_links)
     if not entries and not action.may_be_empty:
         raise NotFound(f"{clean_source(source)} not found")
     for each in action.required:
         find_path(tree, f"{source}/{each}")
     includes = Matcher(action.include) if action.include else None
     return Sources(entries=tuple(entries), includes=includes, is_named=is_named)
+
+
+def _find(
+    tree: SourceTree, source: str, *, has_patterns: bool, follows_links: bool
+) -> Sequence[Entry]:
+    if has_patterns and follows_links:
+        return find_sources(tree, source)
+    names = find_names(tree, source) if has_patterns else [source]
+    find = find_path if follows_links else find_literal
+    return [find(tree, each) for each in names]

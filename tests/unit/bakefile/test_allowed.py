@@ -97,3 +97,10 @@ def test_what_the_user_sets_is_allowed() -> None:
         reads=("/f", "/k", "/s", "/t"),
         writes=("/c", "/o"),
     )
+
+
+def test_what_is_not_there_yet_is_not_allowed_by_its_own_name(here: Path) -> None:
+    output = f'output = ["type=local,dest={here}/not/there"]'
+
+    assert wanted(output, f"fs.write={here}/not/there") == (f"fs.write={here}",)
+    assert wanted(output, f"fs.write={here}") == ()

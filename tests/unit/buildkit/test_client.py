@@ -12,6 +12,8 @@ import pytest
 
 from polyarch.buildkit.build import Remote, ask_remotely, build_remotely
 from polyarch.progress import CancelToken, ignore_events
+from polyarch.record import replace
+from polyarch.request.annotation import Annotation
 from polyarch.request.make import make_request
 from polyarch.request.values import CacheEntry, Output
 from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
@@ -49,6 +51,28 @@ def test_a_question(remote: Remote, tmp_path: Path) -> None:
     told = ask_remotely(remote, request, "outline", sink=ignore_events, cancel=CancelToken())
 
     assert told["result.txt"] == b"frontend.outline of app"
+
+
+def test_annotations_are_asked_for_of_images(remote: Remote, tmp_path: Path) -> None:
+    context = plant(tmp_path / "context", {"Dockerfile": f"FROM {BASE}\n"})
+    image, files = tmp_path / "image.tar", tmp_path / "files"
+    outputs = (
+        Output(type="oci", destination=str(image)),
+        Output(type="local", destination=str(files)),
+    )
+    asked = (Annotation(key="k", value="v"), Annotation(key="i", value="w", level="index"))
+    request = make_request(context, attestations=(), outputs=outputs, annotations=asked)
+    request = replace(request, build_args={"BUILDKIT_MULTI_PLATFORM": "1"})
+
+    build_remotely(remote, request, sink=ignore_events, cancel=CancelToken())
+
+    with tarfile.open(image) as tar:
+        documents = [tar.extractfile(each) for each in tar.getmembers() if each.isfile()]
+        texts = [each.read(1 << 20) for each in documents if each is not None]
+    found = [json.loads(text) for text in texts if text.startswith(b"{")]
+    told = [each["annotations"] for each in found if "annotations" in each]
+    assert {"k": "v"} in told
+    assert {"i": "w"} in told
 
 
 def test_a_layout_is_read_over_the_session(remote: Remote, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ def test_what_is_asked_for_and_nothing_else() -> None:
     request = make_request(
         ".",
         dockerfile="docker/Other.Dockerfile",
-        platforms=["linux/arm/v7", "linux/amd64"],
+        platforms=["linux/arm/v7", "linux/amd64", "windows(10.0.17763)/amd64"],
         target="app",
         build_args={"V": "1"},
         build_contexts={"docs": "../docs", "alpine": "docker-image://alpine:3"},
@@ -27,7 +27,7 @@ def test_what_is_asked_for_and_nothing_else() -> None:
 
     assert frontend_attributes(request) == {
         "filename": "Other.Dockerfile",
-        "platform": "linux/arm/v7,linux/amd64",
+        "platform": "linux/arm/v7,linux/amd64,windows(10.0.17763)/amd64",
         "target": "app",
         "build-arg:V": "1",
         "context:docs": "local:docs",

@@ -1,7 +1,7 @@
 import pytest
 
 from polyarch.errors import InputError
-from polyarch.text.giturl import parse_git_reference, parse_git_url
+from polyarch.text.giturl import parse_git_reference, parse_git_url, with_fragment
 
 COMMIT = "0123456789" * 4
 
@@ -71,3 +71,19 @@ def test_parts_of_an_address() -> None:
     assert (url.user, url.host, url.path, url.ref) == ("me:word", "host:1", "/a b.git", "x")
     with pytest.raises(InputError, match="file: invalid protocol"):
         parse_git_url("file:///it.git")
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("https://host/it.git?ref=main", "https://host/it.git#main"),
+        ("https://host/it.git?branch=x&subdir=a/b", "https://host/it.git#refs/heads/x:a/b"),
+        ("https://host/it.git?subdir=a", "https://host/it.git#:a"),
+        ("https://host/it.git#x", "https://host/it.git#x"),
+        (f"https://host/it.git?ref=x&checksum={COMMIT}", f"https://host/it.git?ref=x&checksum={COMMIT}"),
+        ("https://host/it.git?keep-git-dir=true", "https://host/it.git?keep-git-dir=true"),
+        ("https://host/a?ref=main", "https://host/a?ref=main"),
+    ],
+)  # fmt: skip
+def test_a_query_as_a_fragment_as_far_as_one_can_say_it(text: str, plain: str) -> None:
+    assert with_fragment(text) == plain

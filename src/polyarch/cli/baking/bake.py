@@ -9,7 +9,13 @@ from polyarch.bakefile.access import Access, RemoteFile, Tree
 from polyarch.bakefile.allowed import LOCAL_DELETE, Allowed, missing, read_allowed, with_changes
 from polyarch.bakefile.config import Config, Plan, located, with_located_contexts
 from polyarch.bakefile.definition import Surroundings, parse_files
-from polyarch.bakefile.files import File, read_local, read_remote, split_environment
+from polyarch.bakefile.files import (
+    FILES_VARIABLE,
+    File,
+    read_local,
+    read_remote,
+    split_environment,
+)
 from polyarch.bakefile.policies import Policy
 from polyarch.bakefile.target import Target
 from polyarch.bakefile.validate import check_target
@@ -120,7 +126,8 @@ class _Definition:
 
 def _read(call: _Call, access: Access, loading: Loading) -> _Definition:
     context = call.context
-    names = call.options.values("file") or split_environment(context.environ)
+    given = call.options.values("file")
+    names = given or split_environment(context.environ)
     local = [each.removeprefix(_HERE) for each in names if each.startswith(_HERE)]
     elsewhere = [each for each in names if not each.startswith(_HERE)]
     source: Tree | RemoteFile | None = None
@@ -136,7 +143,7 @@ def _read(call: _Call, access: Access, loading: Loading) -> _Definition:
         try:
             files += read_local(local, data, sizes)
         finally:
-            loading.read(sizes)
+            loading.read(sizes, variable="" if given or not names else FILES_VARIABLE)
     if not files:
         raise InputError(
             "couldn't find a bake definition",

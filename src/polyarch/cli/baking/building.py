@@ -19,6 +19,7 @@ from polyarch.cli.baking.told import failure, prefixed
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.builders.loads import loads_by_default
 from polyarch.cli.building.build import (
+    distinct,
     metadata,
     settings_for,
     warnings_for_metadata,
@@ -134,7 +135,7 @@ def _write_metadata(path: str, baked: BakeResult, building: _Building) -> None:
         name: dict(sorted(metadata(each).items())) for name, each in baked.results.items()
     }
     warnings = warnings_for_metadata(building.context, building.display)
-    write_metadata(path, found, warnings)
+    write_metadata(path, found, distinct(warnings))
 
 
 # --- builds ---

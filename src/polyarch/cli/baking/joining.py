@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polyarch.bakefile.config import Plan
-from polyarch.bakefile.entries import Export
 from polyarch.bakefile.target import Target
 from polyarch.cli.building.signing import signing_flag
 from polyarch.cli.building.values import annotation_flag
@@ -28,7 +27,8 @@ from polyarch.pipeline.joining import Joined
 from polyarch.pipeline.sealing import opened_seal
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
-from polyarch.request.values import OutputType
+from polyarch.request.outputs import is_pushed
+from polyarch.request.values import Output, OutputType
 
 __all__ = ["join_plan"]
 
@@ -37,7 +37,7 @@ def join_plan(plan: Plan, options: Options, context: Context, display: Display) 
     """Join what was asked for; return the exit status. Raises InputError, RegistryError, NotFound, and what signers raise."""
     signing = signing_flag(options, context)
     wholes = [each for each in plan.targets.values() if not each.linked]
-    if signing and not any(_is_pushed(output) for each in wholes for output in each.output or ()):
+    if signing and not any(is_pushed(output) for each in wholes for output in _outputs(each)):
         raise InputError(
             "--sign signs what is pushed, and nothing of this bake is",
             hint="push it with --push, or sign later: polyarch sign NAME",
@@ -100,9 +100,9 @@ class _Joining:
         }
 
     def _bring(self, joined: Joined, target: Target) -> None:
-        outputs = [each for each in target.output or () if each.type != OutputType.CACHEONLY]
+        outputs = [each for each in _outputs(target) if each.type != OutputType.CACHEONLY]
         for output in outputs:
-            if _is_pushed(output):
+            if is_pushed(output):
                 joined.push()
             elif output.type in {OutputType.OCI, OutputType.LOCAL}:
                 _write(joined, output)
@@ -119,12 +119,14 @@ class _Joining:
                 joined.keep(store)
 
 
-def _is_pushed(output: Export) -> bool:
-    is_push = find_bool(output.attributes.get("push", "")) is True
-    return output.type == OutputType.REGISTRY or (output.type == OutputType.IMAGE and is_push)
+def _outputs(target: Target) -> list[Output]:
+    return [
+        Output(type=each.type, attributes=each.attributes, destination=each.destination)
+        for each in target.output or ()
+    ]
 
 
-def _write(joined: Joined, output: Export) -> None:
+def _write(joined: Joined, output: Output) -> None:
     is_archive = output.type == OutputType.OCI
     if is_archive and find_bool(output.attributes.get("tar", "true")) is not False:
         joined.write_file(output.destination or "-")

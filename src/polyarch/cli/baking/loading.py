@@ -39,9 +39,10 @@ class Loading:
     ) -> None:
         self.show()
 
-    def read(self, sizes: list[tuple[str, int]]) -> None:
-        """Take note of the files that were read, and of their sizes in bytes."""
-        with step(self._events.append, _STEP) as shown:
+    def read(self, sizes: list[tuple[str, int]], *, variable: str = "") -> None:
+        """Take note of the files that were read, of their sizes in bytes, and of the variable that names them, if one does."""
+        name = f"{_STEP} from {variable} env" if variable else _STEP
+        with step(self._events.append, name) as shown:
             for name, size in sizes:
                 now = time.time()
                 if name == _STDIN:

@@ -20,7 +20,7 @@ def check_nodes(builder: SavedBuilder, context: Context) -> None:
     for node in builder.nodes:
         try:
             for driver in _drivers(builder, context, node):
-                driver.status()
+                driver.check()
         except PolyarchError as error:
             raise MachineError(
                 f"failed to initialize builder {builder.name} ({node.name}): {error}",

@@ -10,7 +10,7 @@ from polyarch.cli.builders.commands import UNSUPPORTED
 from polyarch.cli.builders.states import NodeState, all_states
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.table import LINE, Format, fitted, parse_format, table_width
+from polyarch.cli.frame.table import LINE, Format, fitted, is_cut, parse_format, table_width
 from polyarch.golang.template.values import Value
 from polyarch.platforms import column, parse
 from polyarch.record import frozen
@@ -167,7 +167,8 @@ def _ls(options: Options, context: Context) -> int:
         current=builders.current().name,
         states=states,
         truncate=not options.is_set("no-trunc"),
-        is_fitted=not options.is_set("no-trunc") and options.text("format") == "table",
+        is_fitted=options.text("format") == "table"
+        and is_cut(context, no_trunc=options.is_set("no-trunc")),
     )
     if options.text("format") == "json":
         context.stdout.write(form.render(listing.objects(), titles={}))

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILD",
+    "distinct",
     "metadata",
     "progress_mode",
     "settings_for",
@@ -233,6 +234,15 @@ def warnings_for_metadata(context: Context, display: Display) -> Sequence[Warnin
     """Return the warnings that a metadata file is to hold: those that were shown, if the environment asks for them."""
     is_wanted = find_bool(context.environ.get("BUILDX_METADATA_WARNINGS", ""))
     return display.warnings if is_wanted else ()
+
+
+def distinct(warnings: Sequence[WarningEvent]) -> Sequence[WarningEvent]:
+    """Return warnings without those that others repeat: several targets may have one Dockerfile, each with steps of its own."""
+    found: dict[object, WarningEvent] = {}
+    for each in warnings:
+        place = (each.filename, each.line, each.last_line, each.source)
+        found.setdefault((each.short, each.detail, each.url, place), each)
+    return list(found.values())
 
 
 def metadata(result: BuildResult) -> dict[str, object]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from polyarch.cli.building.limits import resource_flag, size_flag, ulimit_flag
 from polyarch.cli.building.proxies import proxy_args
 from polyarch.cli.building.runner import with_runner
-from polyarch.cli.building.shard import MULTI_PLATFORM, shard_outputs, untagged
+from polyarch.cli.building.shard import shard_outputs, untagged
 from polyarch.cli.building.signing import signing_flag
 from polyarch.cli.building.table import resource_values
 from polyarch.cli.building.values import (
@@ -39,6 +39,7 @@ from polyarch.platforms import Platform, parse_list
 from polyarch.record import frozen, replace
 from polyarch.request.annotation import Annotation
 from polyarch.request.attestation import DEFAULT_PROVENANCE, PROVENANCE, Attestation
+from polyarch.request.frontend import MULTI_PLATFORM_ARG
 from polyarch.request.make import make_request
 from polyarch.request.outputs import check_mirrors
 from polyarch.request.secretfile import check_secret_file
@@ -260,7 +261,7 @@ def _familiar(name: str) -> str:
 
 
 def _build_args(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
-    args = {MULTI_PLATFORM: "1"} if options.values("shard") else {}
+    args = {MULTI_PLATFORM_ARG: "1"} if options.values("shard") else {}
     for value in options.values("build-arg"):
         name, equals, setting = _pair(value)
         if equals:

@@ -13,10 +13,7 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.record import replace
 from polyarch.request.values import Output, OutputType
 
-__all__ = ["MULTI_PLATFORM", "shard_outputs", "untagged"]
-
-MULTI_PLATFORM = "BUILDKIT_MULTI_PLATFORM"
-"""The build argument that asks for an index."""
+__all__ = ["shard_outputs", "untagged"]
 
 
 def shard_outputs(outputs: Iterable[Output], *, push: bool) -> tuple[Output, ...]:

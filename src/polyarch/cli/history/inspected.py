@@ -19,6 +19,7 @@ from polyarch.history.naming import build_name
 from polyarch.history.record import BuildError, BuildRecord
 from polyarch.platforms import parse_list
 from polyarch.progress import Event, LogEvent, StepEvent
+from polyarch.request.frontend import MULTI_PLATFORM_ARG
 
 __all__ = ["CONFIG", "inspected", "without_empty"]
 
@@ -49,7 +50,7 @@ CONFIG: Mapping[str, tuple[str, str]] = {
 }
 """What is told of a build's settings: attribute, its field, and its label for people."""
 
-_MULTI_PLATFORM = "build-arg:BUILDKIT_MULTI_PLATFORM"
+_MULTI_PLATFORM = f"build-arg:{MULTI_PLATFORM_ARG}"
 _KEEP_GIT = "build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 _PLACES = ("context", "filename", "target", "platform", _KEEP_GIT, _MULTI_PLATFORM, "frontend.caps")
 _TOLD_ELSEWHERE = ("vcs:", "build-arg:", "label:", "context:", "attest:")

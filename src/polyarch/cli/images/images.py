@@ -9,7 +9,7 @@ from datetime import datetime
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.store import open_store
-from polyarch.cli.frame.table import LINE, fitted, parse_format, table_width
+from polyarch.cli.frame.table import LINE, fitted, is_cut, parse_format, table_width
 from polyarch.digest import hex_of
 from polyarch.errors import InputError, InvalidReference, NotFound
 from polyarch.golang.template.values import Value
@@ -125,7 +125,7 @@ def _images(options: Options, context: Context) -> int:
     now = time.time()
     rows: Sequence[Mapping[str, Value]]
     rows = [image_record(image, now=now, truncate=truncate) for image in images]
-    if truncate and options.text("format") == "table":
+    if options.text("format") == "table" and is_cut(context, no_trunc=not truncate):
         rows = _short_rows(rows)
     context.stdout.write(form.render(rows, titles=_TITLES, record="image"))
     return 0

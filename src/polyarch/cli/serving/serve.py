@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from polyarch.builders.saved import SavedBuilders
+from polyarch.builders.values import DAEMONS
 from polyarch.buildkit.needs import require_grpc
+from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.engine import open_engine
 from polyarch.cli.frame.flags import Flag, Kind, Options
@@ -24,7 +27,13 @@ def _serve(options: Options, context: Context) -> int:
 
 
 def _dial(options: Options, context: Context) -> int:
-    del options
+    builder = working_builder(context, SavedBuilders(context.environ), elsewhere=DAEMONS)
+    if builder.is_elsewhere:
+        require_grpc()
+        # All that drivers are made of, for those who have such builders.
+        from polyarch.cli.serving.passing import pass_on  # noqa: PLC0415
+
+        return pass_on(builder, options, context)
     return _answer(Address(), Certificates(), context)
 
 
@@ -82,11 +91,11 @@ DIAL = Command(
     example="$ ssh HOST polyarch dial-stdio",
     description=(
         "Answers one client of BuildKit's API over standard input and output, and ends with it: builders of other\n"
-        "machines reach this one by ssh, and nothing has to run here before."
+        "machines reach this one by ssh, and nothing has to run here before. With a builder of other machines it passes\n"
+        "the client on to its daemon."
     ),
     flags=(
-        # What docker buildx chooses a node by, and how it shows that: there is one, which is here.
-        Flag(name="platform", hidden=True),
-        Flag(name="progress", hidden=True),
+        Flag(name="platform", help="Platform that the builder's node is to be for"),
+        Flag(name="progress", default="none", help="Say on standard error which builder it is"),
     ),
 )

@@ -14,12 +14,11 @@ from polyarch.dockerfile.syntax.lexer import find_directive
 from polyarch.errors import DockerfileError, InputError
 from polyarch.graph.location import Location, SourceText
 from polyarch.oci.reference import parse as parse_reference
+from polyarch.request.frontend import FRONTEND
 
 __all__ = ["SYNTAX_ARG", "check_syntax"]
 
 SYNTAX_ARG = "BUILDKIT_SYNTAX"
-_BUILT_IN = "dockerfile.v0"
-"""What BuildKit's API calls the frontend that a daemon has."""
 _OURS = ("docker/dockerfile", "docker/dockerfile-upstream")
 
 
@@ -43,7 +42,7 @@ def check_syntax(source: SourceText, build_args: Mapping[str, str]) -> None:
 
 
 def _is_ours(image: str) -> bool:
-    if image == _BUILT_IN:
+    if image == FRONTEND:
         return True
     try:
         path = parse_reference(image).path

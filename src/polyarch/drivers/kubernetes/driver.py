@@ -74,6 +74,9 @@ class ClusterNode:
         pod = choose_pod(running, self.key, is_random=self._is_random)
         return carry(self.cluster.run(pod, CONTAINER, DIAL), words)
 
+    def check(self) -> None:
+        """Ask nothing: builders are made before their clusters, and options are read by now."""
+
     def status(self) -> Status:
         """Look whether there are pods, and any that are ready."""
         found = self.cluster.workload(self.manifest)

@@ -113,6 +113,12 @@ def test_files_that_are_read_are_shown_as_buildx_does(
     ]
 
 
+def test_files_of_the_environment_are_shown_as_such() -> None:
+    shown = call("bake", "--print", environ={"BUILDX_BAKE_FILE": "docker-bake.hcl"}).err
+
+    assert shown.startswith("#1 [internal] load local bake definitions from BUILDX_BAKE_FILE env\n")
+
+
 def test_what_is_not_allowed_is_told_as_buildx_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["buildx", "bake", "app"])
     changes = ("--set=app.context=/usr", "--set=app.entitlements=network.host")

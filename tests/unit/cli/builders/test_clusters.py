@@ -161,27 +161,42 @@ def test_a_context_of_the_kubeconfig(cluster: FakeCluster, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("words", "forbidden", "message"),
+    ("words", "message"),
     [
         (
             ("--driver-opt=foo=1",),
-            "",
             "failed to initialize builder b (b0): invalid driver option foo for driver kubernetes",
         ),
-        (("--driver-opt=labels=app=x",), "", 'the label "app" is reserved'),
-        (("stranger",), "", "doesn't know who asks: Unauthorized"),
-        ((), "GET deployments", "forbids it: deployments is forbidden"),
-        (("--buildkitd-flags='",), "", "failed to parse buildkit flags: No closing quotation"),
+        (("--driver-opt=labels=app=x",), 'the label "app" is reserved'),
+        (("--buildkitd-flags='",), "failed to parse buildkit flags: No closing quotation"),
     ],
 )
 def test_what_can_not_be_made(
-    cluster: FakeCluster, tmp_path: Path, words: tuple[str, ...], forbidden: str, message: str
+    cluster: FakeCluster, tmp_path: Path, words: tuple[str, ...], message: str
 ) -> None:
-    cluster.forbidden = {forbidden}
     ended = run(tmp_path, *CREATE, *words)
 
     assert (ended.status, message in ended.err) == (1, True), ended.err
     assert not list(tmp_path.rglob("instances/b"))
+
+
+@pytest.mark.parametrize(
+    ("words", "forbidden", "message"),
+    [
+        (("stranger",), "", "doesn't know who asks: Unauthorized"),
+        ((), "GET deployments", "forbids it: deployments is forbidden"),
+    ],
+)
+def test_a_cluster_that_refuses_says_so_when_it_is_asked(
+    cluster: FakeCluster, tmp_path: Path, words: tuple[str, ...], forbidden: str, message: str
+) -> None:
+    cluster.forbidden = {forbidden}
+
+    made = run(tmp_path, *CREATE, *words)
+    booted = run(tmp_path, "inspect", "--bootstrap", "b")
+
+    assert (made.status, made.out) == (0, "b\n"), made.err
+    assert (booted.status, message in booted.err) == (1, True), booted.err
 
 
 def test_a_cluster_that_is_gone_keeps_no_builder(cluster: FakeCluster, tmp_path: Path) -> None:
@@ -210,3 +225,31 @@ def test_what_rm_keeps(
 
     found = (cluster.names("persistentvolumeclaims"), cluster.names("statefulsets"))
     assert tuple(map(len, found)) == (claims, sets)
+
+
+def test_a_cluster_that_is_not_there_yet(tmp_path: Path) -> None:
+    config = tmp_path / ".kube/config"
+    config.parent.mkdir()
+    cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "n"}}
+    config.write_text(
+        json.dumps(
+            {
+                "clusters": [cluster],
+                "users": [{"name": "u", "user": {}}],
+                "contexts": [context],
+                "current-context": "c",
+            }
+        )
+    )
+
+    made = run(tmp_path, *CREATE)
+    refused = run(tmp_path, *CREATE, "--append", "--driver-opt=nope=1")
+    booted = run(tmp_path, "create", "--driver=kubernetes", "--name=d", "--bootstrap")
+
+    assert (made.status, made.out) == (0, "b\n"), made.err
+    assert len(saved(tmp_path)["Nodes"]) == 1
+    assert "failed to initialize builder b (b1): invalid driver option nope" in refused.err
+    assert booted.status != 0
+    assert "the cluster at 127.0.0.1:9 can't be reached" in booted.err
+    assert (tmp_path / ".docker/buildx/instances/d").exists()

@@ -35,3 +35,14 @@ def test_certificates_are_found_from_any_directory(
         "cert": f"{tmp_path}/tls/c.pem",
         "key": "/k.pem",
     }
+
+
+def test_who_looks_for_a_builder_in_the_list_finds_its_whole_name(tmp_path: Path) -> None:
+    name = "a-builder-with-a-name-that-is-long-enough"
+    address = "tcp://some-machine.far-away.example:1234"
+    run(tmp_path, "create", "--driver=remote", f"--name={name}", address)
+
+    listed = run(tmp_path, "ls").out.splitlines()
+
+    assert [line.split() for line in listed if line.startswith(name)] == [[name, "remote"]]
+    assert any(address in line and f"{name}0" in line for line in listed)
