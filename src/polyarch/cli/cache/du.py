@@ -27,7 +27,7 @@ from polyarch.cli.cache.shared import TIMEOUT, cache_builder
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.store import open_store
-from polyarch.cli.frame.table import Format, align_with_tabs, is_cut, parse_format
+from polyarch.cli.frame.table import Format, align_with_tabs, parse_format
 from polyarch.errors import InputError
 from polyarch.golang.template.values import Value
 from polyarch.golang.units import human_size
@@ -66,8 +66,7 @@ def _du(options: Options, context: Context) -> int:
     if form.template is None:
         text = pretty(entries, now=now, why=reasons.why)
     else:
-        is_cut_off = is_cut(context, no_trunc=options.is_set("no-trunc"))
-        is_short = chosen in {"", "table"} and not is_asked and is_cut_off
+        is_short = chosen in {"", "table"} and not (is_asked or options.is_set("no-trunc"))
         rows = _rows(entries, reasons.why, now=now, form=form)
         text = form.render(
             short_rows(rows) if is_short else rows,

@@ -58,7 +58,7 @@ def clipped(text: str, room: int, *, from_start: bool = False) -> str:
 
 
 def is_cut(context: Context, *, no_trunc: bool) -> bool:
-    """Tell whether a table is to fit a line: programs that look for a name in it want all of that."""
+    """Tell whether names are cut so that a table fits a line: programs that look for one in it want all of it."""
     return not no_trunc and context.stdout.isatty()
 
 

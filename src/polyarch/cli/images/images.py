@@ -47,14 +47,16 @@ def image_record(image: StoredImage, *, now: float, truncate: bool) -> dict[str,
     }
 
 
-def _short_rows(rows: Sequence[Mapping[str, Value]]) -> list[Mapping[str, Value]]:
-    """Return the rows of a table that fits a line: platforms counted, then names cut."""
+def _short_rows(
+    rows: Sequence[Mapping[str, Value]], *, cuts_names: bool
+) -> list[Mapping[str, Value]]:
+    """Return the rows of a table that fits a line: platforms counted, then names cut if they may be."""
     for short in (str, _grouped, _bare):
         fitting = [{**row, "Platforms": short(str(row["Platforms"]))} for row in rows]
         if table_width(fitting, _TITLES) <= LINE:
             break
-    flexible = {"Name": (12, True), "Tag": (8, False), "Created": (14, False)}
-    return fitted(fitting, _TITLES, flexible)
+    names = {"Name": (12, True), "Tag": (8, False)} if cuts_names else {}
+    return fitted(fitting, _TITLES, {**names, "Created": (14, False)})
 
 
 def _grouped(platforms: str) -> str:
@@ -125,8 +127,8 @@ def _images(options: Options, context: Context) -> int:
     now = time.time()
     rows: Sequence[Mapping[str, Value]]
     rows = [image_record(image, now=now, truncate=truncate) for image in images]
-    if options.text("format") == "table" and is_cut(context, no_trunc=not truncate):
-        rows = _short_rows(rows)
+    if truncate and options.text("format") == "table":
+        rows = _short_rows(rows, cuts_names=is_cut(context, no_trunc=False))
     context.stdout.write(form.render(rows, titles=_TITLES, record="image"))
     return 0
 
