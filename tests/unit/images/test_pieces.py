@@ -18,7 +18,8 @@ from polyarch.images.pieces import (
     put_pieces,
     tag_of,
 )
-from polyarch.layer.compress import compress_piece, compressing, decompress_piece
+from polyarch.layer.compress import compressing
+from polyarch.layer.frames import Framer, decompress_piece
 from polyarch.layer.kinds import Compression
 from polyarch.layer.tar import Sink
 from polyarch.oci import media
@@ -145,7 +146,7 @@ def test_what_is_not_there_or_not_right() -> None:
 
 
 def test_a_piece_that_would_be_too_large_is_refused() -> None:
-    frame = compress_piece(bytes(1 << 20))
+    frame = Framer().frame(bytes(1 << 20))
 
     assert decompress_piece(frame, 1 << 20) == bytes(1 << 20)
     with pytest.raises(InvalidLayer, match="more than"):
