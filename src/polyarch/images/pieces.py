@@ -176,22 +176,24 @@ def put_pieces(
     size: int,
     hint: str,
     on_bytes: OnBytes,
+    diff_id: DiffID | None = None,
 ) -> PieceList:
     """Put what `produce` writes to a place in pieces, under all `tags`, unless it is there.
 
     `size` is about how large it is; `hint` is a tag under which the latest archive of its kind is found, and this one
-    afterwards. `on_bytes` is told of bytes that were sent, from several threads. Raises RegistryError, StoreError, and
+    afterwards. `diff_id` is the digest of the archive, if it is known already: then it isn't hashed as a whole once
+    more, and whoever reads it finds out if it is another one. `on_bytes` is told of bytes that were sent, from several threads. Raises RegistryError, StoreError, and
     what `produce` raises.
     """
     older = find_pieces(place, hint)
     sender = _Sender(place, older.known if older else {}, on_bytes)
     try:
-        return sender.put((*tags, hint), produce, size)
+        return sender.put((*tags, hint), produce, size, diff_id)
     except RegistryError as error:
         if older is None or error.temporary or error.status not in {400, 404}:
             raise
         # What the older archive had isn't there any more.
-        return _Sender(place, {}, on_bytes).put((*tags, hint), produce, size)
+        return _Sender(place, {}, on_bytes).put((*tags, hint), produce, size, diff_id)
 
 
 @frozen
@@ -248,21 +250,30 @@ class _Sender:
         self._cuts: list[_Cut] = []
         self._new: dict[str, _Spot] = {}
 
-    def put(self, tags: Sequence[str], produce: Callable[[Sink], object], size: int) -> PieceList:
+    def put(
+        self,
+        tags: Sequence[str],
+        produce: Callable[[Sink], object],
+        size: int,
+        known: DiffID | None,
+    ) -> PieceList:
         """Send the pieces, and what lists them."""
         sending: InOrder[Descriptor] = InOrder(self._packs.append, threads=_SENT_AT_ONCE)
         cutting: InOrder[list[_Cut]] = InOrder(lambda cuts: self._take(cuts, sending))
         batches = _Batches(lambda pieces: cutting.add(partial(self._cut, pieces)))
         with sending, cutting:
             cutter = Cutter(COARSE if size > _COARSE_FROM else FINE, batches.add)
-            with HashingSink(cutter) as archive:
-                produce(archive)
-                cutter.finish()
-                batches.finish()
-                cutting.finish()
-                self._send(sending)
-                sending.finish()
-                diff_id, total = DiffID(archive.digest), archive.size
+            if known is None:
+                diff_id = _hashed(cutter, produce)
+            else:
+                diff_id = known
+                produce(cutter)
+            cutter.finish()
+            batches.finish()
+            cutting.finish()
+            self._send(sending)
+            sending.finish()
+        total = sum(cut.size for cut in self._cuts)
         made = PieceList(diff_id=diff_id, size=total, pieces=tuple(map(self._piece, self._cuts)))
         put_document(self._place, (*tags, tag_of("layer", diff_id)), _document(made), made.packs)
         return made
@@ -324,6 +335,13 @@ class _Sender:
             raw=cut.raw,
             size=cut.size,
         )
+
+
+def _hashed(sink: Sink, produce: Callable[[Sink], object]) -> DiffID:
+    """Have an archive written to a sink; return its digest."""
+    with HashingSink(sink) as archive:
+        produce(archive)
+        return DiffID(archive.digest)
 
 
 def _document(made: PieceList) -> Mapping[str, object]:

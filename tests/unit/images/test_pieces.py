@@ -69,6 +69,25 @@ def test_an_archive_is_put_together_again() -> None:
     assert not PiecedPlace(place=place).holds(archive(sha256(b"")))
 
 
+def test_a_digest_that_is_known_is_not_computed_again() -> None:
+    place, other = MemoryPlace(), DiffID(sha256(b"other"))
+    put(place, DATA)
+    document = dict(place.tags)
+
+    for known in (DIFF, other):
+        made = put_pieces(
+            place,
+            ["layer-x"],
+            producing(DATA),
+            size=len(DATA),
+            hint="last-op",
+            on_bytes=lambda _size: None,
+            diff_id=known,
+        )
+        assert (made.diff_id, made.size) == (known, len(DATA))
+        assert (place.tags["layer-x"] == document["layer-x"]) is (known == DIFF)
+
+
 def test_a_little_change_sends_little() -> None:
     place = MemoryPlace()
     put(place, DATA)
