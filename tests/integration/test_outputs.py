@@ -7,11 +7,12 @@ import os
 import re
 import stat
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from tests.support.fakes.dockerengine import WITH_CONTAINERD, fake_docker
 from tests.support.machine.programs import Ended, Person
 from tests.support.network.servers import RealRegistry
 
@@ -287,6 +288,21 @@ def test_metadata_and_id_of_one_platform(build: Builder) -> None:
     assert metadata["containerimage.descriptor"]["digest"] == metadata["containerimage.digest"]
     assert (build.work / "i").read_text() == metadata["containerimage.config.digest"]
     assert build(ONE, "-t", "told:v1", "-q").check().out.strip() == (build.work / "i").read_text()
+
+
+@pytest.mark.parametrize("platforms", [ONE, THREE])
+def test_the_id_is_that_by_which_the_engine_knows_the_image(
+    build: Builder, tmp_path: Path, platforms: str
+) -> None:
+    with fake_docker(tmp_path) as docker:
+        docker.info = WITH_CONTAINERD
+        loading = replace(build, who=replace(build.who, environ={"DOCKER_HOST": docker.address}))
+        words = ("-t", "given:v1", "--load", "--metadata-file=m", "--iidfile=i", "-q")
+        printed = loading(platforms, *words).check().out.strip()
+
+    metadata = json.loads((build.work / "m").read_text())
+    assert docker.loaded == {"docker.io/library/given:v1": printed}
+    assert printed == (build.work / "i").read_text() == metadata["containerimage.digest"]
 
 
 def test_metadata_and_id_of_several_platforms(build: Builder) -> None:

@@ -153,6 +153,8 @@ def test_podman_pulls_and_runs_each_platform(
 ) -> None:
     where = ("--tls-verify=false", "--quiet", f"--platform={platform}")
     image = podman("pull", *where, greeter.name).strip()
+    known = podman("image", "inspect", "--format", "{{.RepoDigests}}", image)
+    assert f"@{greeter.manifests[platform]}" in known
 
     inside = f"--userns=ns:{emulating.user_namespace}"
     assert podman.run(image, inside) == GREETINGS[platform]

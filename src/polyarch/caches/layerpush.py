@@ -127,6 +127,7 @@ class LayerPush:
                 counted = CountingSink(sink, lambda _size: self.on_progress())
                 changes.write_layer(upper, lowers, counted)
 
+            known = self._source.store.snapshots.find(snapshot)
             listed = put_pieces(
                 self._target,
                 [] if made is None else [tag_of("layer", made.descriptor.digest)],
@@ -134,6 +135,7 @@ class LayerPush:
                 size=tree_size(upper),
                 hint=tag_of("last", self.hints.get(snapshot, sha256(snapshot.encode()))),
                 on_bytes=self.on_bytes,
+                diff_id=known.diff_id if known else None,
             )
         if made is not None:
             kind = made.descriptor.media_type

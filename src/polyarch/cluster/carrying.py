@@ -16,7 +16,7 @@ from polyarch.errors import InputError, IntegrityError
 from polyarch.images.pieces import PiecedPlace, put_pieces
 from polyarch.images.place import OnBytes
 from polyarch.images.places import open_places
-from polyarch.layer.compress import compress_piece, decompress_piece
+from polyarch.layer.frames import Framer, decompress_piece
 from polyarch.layer.hashing import HashingSource
 from polyarch.layer.tar import Sink
 from polyarch.layer.tarread import Source
@@ -59,7 +59,7 @@ def send_whole(produce: Produce, what: str, limit: int = LIMIT) -> tuple[Sent, b
     kept = _Limited(limit, what)
     produce(kept)
     digest = Digest(f"sha256:{hashlib.sha256(kept.data).hexdigest()}")
-    return Sent(digest=DiffID(digest), size=len(kept.data)), compress_piece(bytes(kept.data))
+    return Sent(digest=DiffID(digest), size=len(kept.data)), Framer().frame(bytes(kept.data))
 
 
 def send_pieces(

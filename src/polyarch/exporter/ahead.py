@@ -1,4 +1,8 @@
-"""Compressing layers as soon as their steps have ended, while other steps run.
+"""Compressing layers as soon as their steps have ended, while other steps run, which go first.
+
+Once an export waits, nothing goes first any more. Only root may give a thread its priority back. Where that can't be, a
+layer that is less than half done is left to the export, which begins anew: on a machine that is busy a tenth of a
+processor is all that the thread would get for the rest.
 
 The blobs are those that an export asks for in the end, and are found by it: nothing here hands results on, and
 whatever goes wrong here is met by the export again, where it can be told of.
@@ -9,8 +13,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -20,11 +24,13 @@ from polyarch.exporter.layers import CompressionChoice, LayerBlobs
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import DiffOp, MergeOp, OutputOp
 from polyarch.graph.vertex import Vertex
-from polyarch.progress import CancelToken
+from polyarch.progress import CancelToken, Count
+from polyarch.record import replace
 from polyarch.snapshot.stack import LayerStack
 
-__all__ = ["Ahead", "vertices_of_layers"]
+__all__ = ["Ahead", "hasten", "vertices_of_layers"]
 
+_LOWEST = 19
 _NICE = 10
 """Steps go first: what is compressed is only needed when they have ended."""
 
@@ -44,17 +50,42 @@ def vertices_of_layers(graph: Graph) -> frozenset[Digest]:
     return frozenset(found)
 
 
+def hasten(courteous: int, usual: int) -> bool:
+    """Give the threads of this process that have the priority `courteous` the usual one; return whether that may be."""
+    if os.path.realpath("/proc/self") != f"/proc/{os.getpid()}":
+        return False  # processes have other numbers there
+    try:
+        for number in map(int, os.listdir("/proc/self/task")):
+            with suppress(ProcessLookupError):
+                if os.getpriority(os.PRIO_PROCESS, number) == courteous:
+                    os.setpriority(os.PRIO_PROCESS, number, usual)
+    except OSError:
+        return False
+    return True
+
+
 class Ahead:
     """Compresses in a thread of its own, which begins with the first layer and ends with the block, one by one."""
 
     def __init__(
-        self, blobs: LayerBlobs, choices: Iterable[CompressionChoice], wanted: frozenset[Digest]
+        self,
+        blobs: LayerBlobs,
+        choices: Iterable[CompressionChoice],
+        wanted: frozenset[Digest],
+        *,
+        hasten: Callable[[int, int], bool] = hasten,
     ) -> None:
-        self._blobs = blobs
+        self._blobs = replace(blobs, counted=self._counted)
+        self._shown = blobs.counted
+        self._hasten = hasten
+        self._usual = os.getpriority(os.PRIO_PROCESS, 0)
+        self._courteous = min(_LOWEST, self._usual + _NICE)
+        self._done = self._total = 0
         # Layers whose times are cut off aren't remembered.
         self._choices = tuple(dict.fromkeys(each for each in choices if each.latest is None))
         self._wanted = wanted
-        self._cancel = CancelToken()
+        self.cancel = CancelToken()
+        """Ends what is being compressed."""
         self._waiting: deque[LayerStack] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -70,7 +101,7 @@ class Ahead:
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
-            self._cancel.cancel()
+            self.cancel.cancel()
         self.finish()
 
     def made(self, vertex: Vertex, result: object) -> None:
@@ -94,12 +125,26 @@ class Ahead:
             self._ended = True
             self._waiting.clear()
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        if self._thread is None:
+            return
+        if not self._hasten(self._courteous, self._usual) and 2 * self._done < self._total:
+            self.cancel.cancel()
+        self._thread.join()
+
+    @contextmanager
+    def _counted(self, part: str, total: Callable[[], int]) -> Iterator[Count]:
+        with self._shown(part, total) as count:
+            self._done, self._total = 0, total()
+
+            def counting(size: int) -> None:
+                self._done += size
+                count(size)
+
+            yield counting
 
     def _run(self) -> None:
         with suppress(OSError):  # a matter of courtesy
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._courteous)
         while True:
             with self._changed:
                 while not self._waiting and not self._ended:
@@ -112,4 +157,4 @@ class Ahead:
     def _compress(self, stack: LayerStack, choices: Sequence[CompressionChoice]) -> None:
         with suppress(PolyarchError):
             for choice in choices:
-                self._blobs.layer(stack, len(stack.layers) - 1, choice, self._cancel)
+                self._blobs.layer(stack, len(stack.layers) - 1, choice, self.cancel)

@@ -21,8 +21,9 @@ from polyarch.digest import DiffID, Digest, parse_digest, sha256
 from polyarch.errors import IntegrityError, NotFound, RegistryError
 from polyarch.golang.json import compact
 from polyarch.images.place import BlobReader, OnBytes, Place, Source, Unlinked, read_blob
-from polyarch.layer.compress import compress_piece, compressing, decompress_piece
+from polyarch.layer.compress import compressing
 from polyarch.layer.cutting import COARSE, FINE, Cutter
+from polyarch.layer.frames import Framer, decompress_piece
 from polyarch.layer.hashing import HashingSink
 from polyarch.layer.kinds import Compression
 from polyarch.layer.pipes import InOrder
@@ -55,6 +56,7 @@ _SENT_AT_ONCE = 4
 _FETCHED_AT_ONCE = 4
 _PACK = 4 << 20
 """Bytes from which on a pack is full."""
+_BATCH = 1 << 20
 _MOST_OF_PIECE = 16 << 20
 _MOST_OF_PACK = 32 << 20
 _MOST_OF_LIST = 64 << 20
@@ -97,10 +99,10 @@ class PieceList:
 
 
 class Memory:
-    """Blobs in memory, as the source of a copy."""
+    """A blob in memory, in one part or several, as the source of a copy."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, *parts: bytes) -> None:
+        self._parts = parts
         self.name = "memory"
         self.is_read = False
 
@@ -114,7 +116,7 @@ class Memory:
 
     def _chunks(self) -> Generator[bytes, None, None]:
         self.is_read = True
-        yield self._data
+        yield from self._parts
 
     def origins(self, _digest: Digest) -> Iterable[str]:
         """Give nothing."""
@@ -174,22 +176,24 @@ def put_pieces(
     size: int,
     hint: str,
     on_bytes: OnBytes,
+    diff_id: DiffID | None = None,
 ) -> PieceList:
     """Put what `produce` writes to a place in pieces, under all `tags`, unless it is there.
 
     `size` is about how large it is; `hint` is a tag under which the latest archive of its kind is found, and this one
-    afterwards. `on_bytes` is told of bytes that were sent, from several threads. Raises RegistryError, StoreError, and
+    afterwards. `diff_id` is the digest of the archive, if it is known already: then it isn't hashed as a whole once
+    more, and whoever reads it finds out if it is another one. `on_bytes` is told of bytes that were sent, from several threads. Raises RegistryError, StoreError, and
     what `produce` raises.
     """
     older = find_pieces(place, hint)
     sender = _Sender(place, older.known if older else {}, on_bytes)
     try:
-        return sender.put((*tags, hint), produce, size)
+        return sender.put((*tags, hint), produce, size, diff_id)
     except RegistryError as error:
         if older is None or error.temporary or error.status not in {400, 404}:
             raise
         # What the older archive had isn't there any more.
-        return _Sender(place, {}, on_bytes).put((*tags, hint), produce, size)
+        return _Sender(place, {}, on_bytes).put((*tags, hint), produce, size, diff_id)
 
 
 @frozen
@@ -210,6 +214,28 @@ class _Spot:
     length: int
 
 
+class _Batches:
+    """Hands pieces on by the megabyte: one by one, threads would mostly wake each other."""
+
+    def __init__(self, emit: Callable[[Sequence[memoryview]], object]) -> None:
+        self._emit = emit
+        self._pieces: list[memoryview] = []
+        self._size = 0
+
+    def add(self, piece: memoryview) -> None:
+        """Take a piece."""
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size >= _BATCH:
+            self.finish()
+
+    def finish(self) -> None:
+        """Hand on what is left."""
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        if pieces:
+            self._emit(pieces)
+
+
 class _Sender:
     """Sends what is new of an archive; `known` are pieces that are there."""
 
@@ -218,59 +244,84 @@ class _Sender:
         self._known = known
         self._on_bytes = on_bytes
         self._packs: list[Descriptor] = []
-        self._pack = bytearray()
+        self._pack: list[bytes] = []
+        self._pack_size = 0
         self._full = 0
         self._cuts: list[_Cut] = []
         self._new: dict[str, _Spot] = {}
 
-    def put(self, tags: Sequence[str], produce: Callable[[Sink], object], size: int) -> PieceList:
+    def put(
+        self,
+        tags: Sequence[str],
+        produce: Callable[[Sink], object],
+        size: int,
+        known: DiffID | None,
+    ) -> PieceList:
         """Send the pieces, and what lists them."""
         sending: InOrder[Descriptor] = InOrder(self._packs.append, threads=_SENT_AT_ONCE)
-        cutting: InOrder[_Cut] = InOrder(lambda cut: self._take(cut, sending))
+        cutting: InOrder[list[_Cut]] = InOrder(lambda cuts: self._take(cuts, sending))
+        batches = _Batches(lambda pieces: cutting.add(partial(self._cut, pieces)))
         with sending, cutting:
-            cutter = Cutter(
-                COARSE if size > _COARSE_FROM else FINE,
-                lambda piece: cutting.add(partial(self._cut, piece)),
-            )
-            with HashingSink(cutter) as archive:
-                produce(archive)
-                cutter.finish()
-                cutting.finish()
-                self._send(sending)
-                sending.finish()
-                diff_id, total = DiffID(archive.digest), archive.size
+            cutter = Cutter(COARSE if size > _COARSE_FROM else FINE, batches.add)
+            if known is None:
+                diff_id = _hashed(cutter, produce)
+            else:
+                diff_id = known
+                produce(cutter)
+            cutter.finish()
+            batches.finish()
+            cutting.finish()
+            self._send(sending)
+            sending.finish()
+        total = sum(cut.size for cut in self._cuts)
         made = PieceList(diff_id=diff_id, size=total, pieces=tuple(map(self._piece, self._cuts)))
         put_document(self._place, (*tags, tag_of("layer", diff_id)), _document(made), made.packs)
         return made
 
-    def _cut(self, data: bytes) -> _Cut:
+    def _cut(self, pieces: Sequence[memoryview]) -> list[_Cut]:
+        framer = Framer()
+        return [self._cut_one(each, framer) for each in pieces]
+
+    def _cut_one(self, data: memoryview, framer: Framer) -> _Cut:
         raw = hashlib.sha256(data).hexdigest()[:_RAW]
         is_known = raw in self._known or raw in self._new
-        return _Cut(raw=raw, size=len(data), frame=b"" if is_known else compress_piece(data))
+        return _Cut(raw=raw, size=len(data), frame=b"" if is_known else framer.frame(data))
 
-    def _take(self, cut: _Cut, sending: InOrder[Descriptor]) -> None:
-        self._cuts.append(_Cut(raw=cut.raw, size=cut.size))
-        if cut.raw in self._known or cut.raw in self._new:
-            return
-        if len(self._pack) >= _PACK:
-            self._send(sending)
-        self._new[cut.raw] = _Spot(pack=self._full, start=len(self._pack), length=len(cut.frame))
-        self._pack += cut.frame
+    def _take(self, cuts: Iterable[_Cut], sending: InOrder[Descriptor]) -> None:
+        for cut in cuts:
+            self._cuts.append(_Cut(raw=cut.raw, size=cut.size))
+            if cut.raw in self._known or cut.raw in self._new:
+                continue
+            if self._pack_size >= _PACK:
+                self._send(sending)
+            self._new[cut.raw] = _Spot(
+                pack=self._full, start=self._pack_size, length=len(cut.frame)
+            )
+            self._pack.append(cut.frame)
+            self._pack_size += len(cut.frame)
 
     def _send(self, sending: InOrder[Descriptor]) -> None:
         """Have the pack that is full, or the last one, sent; the next one begins empty."""
         if self._pack:
-            data = bytes(self._pack)
+            frames = tuple(self._pack)
             self._pack.clear()
+            self._pack_size = 0
             self._full += 1
-            sending.add(lambda: self._upload(data))
+            sending.add(lambda: self._upload(frames))
 
-    def _upload(self, data: bytes) -> Descriptor:
-        blob = Descriptor(media_type=media.OCI_LAYER_ZSTD, digest=sha256(data), size=len(data))
-        memory = Memory(data)
+    def _upload(self, frames: Sequence[bytes]) -> Descriptor:
+        made = hashlib.sha256(usedforsecurity=False)
+        for frame in frames:
+            made.update(frame)
+        blob = Descriptor(
+            media_type=media.OCI_LAYER_ZSTD,
+            digest=Digest(f"sha256:{made.hexdigest()}"),
+            size=sum(map(len, frames)),
+        )
+        memory = Memory(*frames)
         self._place.take_blob(blob, memory, lambda _bytes: None)
         if memory.is_read:
-            self._on_bytes(len(data))
+            self._on_bytes(blob.size)
         return blob
 
     def _piece(self, cut: _Cut) -> Piece:
@@ -284,6 +335,13 @@ class _Sender:
             raw=cut.raw,
             size=cut.size,
         )
+
+
+def _hashed(sink: Sink, produce: Callable[[Sink], object]) -> DiffID:
+    """Have an archive written to a sink; return its digest."""
+    with HashingSink(sink) as archive:
+        produce(archive)
+        return DiffID(archive.digest)
 
 
 def _document(made: PieceList) -> Mapping[str, object]:

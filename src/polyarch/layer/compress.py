@@ -27,6 +27,7 @@ from typing import Protocol, Self
 from polyarch.digest import DiffID, Digest
 from polyarch.errors import InvalidLayer
 from polyarch.layer.estargz import Estargz
+from polyarch.layer.frames import zstd_library
 from polyarch.layer.gzipped import Gzip
 from polyarch.layer.hashing import HashingSink
 from polyarch.layer.kinds import TOC_DIGEST, UNCOMPRESSED_SIZE, Compression, check_level
@@ -41,9 +42,7 @@ __all__ = [
     "Compression",
     "HashedSink",
     "compress",
-    "compress_piece",
     "compressing",
-    "decompress_piece",
     "decompressed",
     "detect",
 ]
@@ -59,7 +58,6 @@ _MOST_MEMORY = 256 << 20
 _DEFAULT_ZLIB_LEVEL = 4
 _DEFAULT_ISAL_LEVEL = 2
 _DEFAULT_ZSTD_LEVEL = 3
-_PIECE_LEVEL = 1
 
 
 @frozen
@@ -171,30 +169,11 @@ def compressing(chunks: Iterable[bytes], compression: Compression) -> Iterator[b
         yield from made
 
 
-def compress_piece(data: bytes) -> bytes:
-    """Return a zstd frame of some bytes, quickly rather than well."""
-    frame: bytes = _zstd().compress(data, level=_PIECE_LEVEL)
-    return frame
-
-
-def decompress_piece(frame: bytes, limit: int) -> bytes:
-    """Return what is in a zstd frame, at most `limit` bytes. Raises InvalidLayer."""
-    zstd = _zstd()
-    try:
-        decompressor = zstd.ZstdDecompressor()
-        data: bytes = decompressor.decompress(frame, max_length=limit)
-    except zstd.ZstdError as error:
-        raise InvalidLayer(f"the zstd data is damaged: {error}") from error
-    if not decompressor.eof:
-        raise InvalidLayer(f"the zstd data is cut short, or has more than {limit} bytes")
-    return data
-
-
 class _Zstd:
     """Compresses to one zstd frame; the library has the threads."""
 
     def __init__(self, sink: Sink, level: int | None) -> None:
-        zstd = _zstd()
+        zstd = zstd_library()
         self.tail = b""
         self._sink = sink
         level = _DEFAULT_ZSTD_LEVEL if level is None else level
@@ -285,7 +264,7 @@ def _decompressor_of(compression: Compression) -> tuple[Callable[[], _Decompress
         library = _isal() or zlib
         return partial(_Inflater, library), (zlib.error, _error_of(library))
     if compression is Compression.ZSTD:
-        zstd = _zstd()
+        zstd = zstd_library()
         error: type[Exception] = zstd.ZstdError
         return zstd.ZstdDecompressor, (error,)
     # Rare enough (ADD of an archive) that start-up shouldn't pay for them.
@@ -410,15 +389,3 @@ def _isal() -> ModuleType | None:
 def _error_of(library: ModuleType) -> type[Exception]:
     error: type[Exception] = library.error
     return error
-
-
-@cache
-def _zstd() -> ModuleType:
-    """Return the zstd library: the standard one from Python 3.14 on, else its backport.
-
-    It is asked for with every piece of a cache, and an import that fails is tried anew each time.
-    """
-    try:
-        return import_module("compression.zstd")
-    except ImportError:
-        return import_module("backports.zstd")

@@ -33,41 +33,68 @@ COARSE = Grain(length=5, least=256 << 10, most=8 << 20)
 
 
 class Cutter:
-    """Takes a stream and gives `emit` its pieces, in order. The same stream has the same pieces, however it comes."""
+    """Takes a stream and gives `emit` its pieces, in order. The same stream has the same pieces, however it comes.
 
-    def __init__(self, grain: Grain, emit: Callable[[bytes], object]) -> None:
+    Pieces are views of what was written, as far as they lie in it: to copy them takes longer than to find where they end.
+    """
+
+    def __init__(self, grain: Grain, emit: Callable[[memoryview], object]) -> None:
         self._grain = grain
         self._emit = emit
         self._sequence = _SEQUENCE[: grain.length]
-        self._waiting = bytearray()
+        self._waiting: list[bytes] = []
+        self._size = 0
 
     def write(self, data: bytes, /) -> None:
-        """Take some bytes."""
-        self._waiting += data
-        while len(self._waiting) >= self._grain.most:
+        """Take some bytes; they mustn't be changed afterwards."""
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size >= self._grain.most:
             self._cut()
 
     def finish(self) -> None:
         """Give what is left."""
-        while self._waiting:
+        if self._size:
             self._cut()
+        if self._size:
+            self._emit(memoryview(b"".join(self._waiting)))
+            self._waiting, self._size = [], 0
 
     def _cut(self) -> None:
-        end = self._find_end()
-        piece = bytes(self._waiting[:end])
-        del self._waiting[:end]
-        self._emit(piece)
+        """Give the pieces of what is waiting, except for one that may go on with what follows."""
+        *before, last = self._waiting
+        start = 0
+        if before:
+            # Only what the pieces need that begin before the last write is put together with it.
+            rest = b"".join(before)
+            head = rest + last[: self._grain.most]
+            end = self._cut_from(head, 0, len(rest))
+            if end < len(rest):
+                self._keep(head[end:])
+                return
+            start = end - len(rest)
+        self._keep(last[self._cut_from(last, start, len(last)) :])
 
-    def _find_end(self) -> int:
-        """Return where the first piece of what is waiting ends."""
-        least, most = self._grain.least, min(self._grain.most, len(self._waiting))
+    def _keep(self, rest: bytes) -> None:
+        self._waiting, self._size = [rest] if rest else [], len(rest)
+
+    def _cut_from(self, data: bytes, start: int, limit: int) -> int:
+        """Give the pieces that begin from `start` on and before `limit`; return where the next one begins."""
+        view = memoryview(data)
+        while start < limit and (end := self._find_end(data, start)):
+            self._emit(view[start:end])
+            start = end
+        return start
+
+    def _find_end(self, data: bytes, start: int) -> int:
+        """Return where the piece that begins at `start` ends; 0 if that depends on what follows."""
+        last = start + self._grain.most
+        most = min(last, len(data))
         length = len(self._sequence)
         # Looked at in short parts: most pieces end soon, and what lies behind would be translated for each anew.
-        part = least // 2
-        for start in range(least, most, part):
-            end = min(start + part + length - 1, most)
-            codes = self._waiting[start:end].translate(_CODES)
-            found = codes.find(self._sequence)
-            if found >= 0:
-                return start + found + length
-        return most
+        part = self._grain.least // 2
+        for begin in range(start + self._grain.least, most, part):
+            found = data[begin : begin + part + length - 1].translate(_CODES).find(self._sequence)
+            if found >= 0 and begin + found + length <= most:
+                return begin + found + length
+        return last if last <= len(data) else 0

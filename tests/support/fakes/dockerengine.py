@@ -1,4 +1,8 @@
-"""A Docker engine that keeps its containers in memory and runs nothing in them but what a test gives it."""
+"""A Docker engine that keeps its containers in memory and runs nothing in them but what a test gives it.
+
+With `WITH_CONTAINERD` as its `info` it is one with containerd's store: what it says of itself, and that it knows an image by
+the digest that its name stands for, is what Docker 26.1.5 of Debian 13 was seen to say and do.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from polyarch.threads import side_by_side
 
-__all__ = ["FakeDocker", "fake_docker", "frame"]
+__all__ = ["WITH_CONTAINERD", "FakeDocker", "fake_docker", "frame"]
 
 Run = Callable[[list[str]], tuple[int, bytes, bytes]]
 _CHUNK = 1 << 16
+_NAME = "io.containerd.image.name"
+WITH_CONTAINERD: Mapping[str, Any] = {
+    "Driver": "overlayfs",
+    "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
+    "CgroupDriver": "cgroupfs",
+}
 
 
 def frame(stream: int, data: bytes) -> bytes:
@@ -32,14 +42,18 @@ def frame(stream: int, data: bytes) -> bytes:
 
 @dataclass(kw_only=True)
 class FakeDocker:
-    """What the engine has, and what it was asked; `behind` is the socket of the daemon in its containers."""
+    """What the engine has, and what it was asked; `behind` is the socket of the daemon in its containers.
+
+    `loaded` are the digests that names stand for which came with archives.
+    """
 
     path: Path
     behind: Path | None = None
     images: set[str] = field(default_factory=set)
     volumes: set[str] = field(default_factory=set)
     containers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    info: dict[str, Any] = field(default_factory=lambda: {"CgroupDriver": "cgroupfs"})
+    info: Mapping[str, Any] = field(default_factory=lambda: {"CgroupDriver": "cgroupfs"})
+    loaded: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     run: Run = lambda words: (0, b"", b"")
     has_buildkit: bool = True
@@ -103,8 +117,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _images(self, words: list[str], query: dict[str, str], body: bytes) -> None:
         if words == ["create"]:
             self._pull(f"{query['fromImage']}:{query['tag']}")
+        elif words == ["load"]:
+            self._load(body)
         else:
             self._find("/".join(words[:-1]) in self.docker.images, {})
+
+    def _load(self, body: bytes) -> None:
+        with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+            listed = archive.extractfile("index.json")
+            assert listed is not None
+            entries = json.load(listed)["manifests"]
+        named = {each["annotations"][_NAME]: each["digest"] for each in entries}
+        self.docker.loaded |= named
+        said = [{"stream": f"Loaded image: {name}\n"} for name in named]
+        self._send(200, b"".join(json.dumps(each).encode() + b"\r\n" for each in said))
 
     def _execs(self, words: list[str], query: dict[str, str], body: bytes) -> None:
         if words[1] == "start":

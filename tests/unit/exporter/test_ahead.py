@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from polyarch.exporter.ahead import Ahead, vertices_of_layers
+from polyarch.exporter.ahead import Ahead, hasten, vertices_of_layers
 from polyarch.exporter.layers import CompressionChoice, LayerBlobs
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.graph.op import ExecOp, MergeOp
@@ -107,3 +108,61 @@ def test_what_goes_wrong_is_left_to_the_export(results: Results) -> None:
         ahead.made(step, stack)
 
     assert blobs_of(results) == set()
+
+
+def stopping(results: Results, begun: threading.Event, go_on: threading.Event) -> LayerBlobs:
+    """Return what makes blobs and stops at the first bytes of a layer until it may go on."""
+
+    @contextmanager
+    def counted(_part: str, _total: Callable[[], int]) -> Iterator[Count]:
+        def count(_size: int) -> None:
+            begun.set()
+            assert go_on.wait(20)
+
+        yield count
+
+    return replace(results.blobs, counted=counted)
+
+
+@pytest.mark.parametrize("may_hasten", [True, False])
+def test_an_export_does_not_wait_for_what_has_hardly_begun_and_is_slow(
+    results: Results, may_hasten: bool
+) -> None:
+    step, stack = vertex("step"), results.stack({"a": "1" * (3 << 20), "b": "2" * (3 << 20)})
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hastened(courteous: int, usual: int) -> bool:
+        assert courteous == min(19, usual + 10)
+        if may_hasten:
+            go_on.set()
+        return may_hasten
+
+    blobs = stopping(results, begun, go_on)
+    with Ahead(blobs, [GZIP], frozenset({step.digest}), hasten=hastened) as ahead:
+        ahead.cancel.on_cancel(go_on.set)
+        ahead.made(step, stack)
+        assert begun.wait(20)
+
+    assert blobs_of(results) == ({"gzip"} if may_hasten else set())
+
+
+def test_threads_get_their_priority_back_where_that_may_be() -> None:
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    ready, asked = threading.Event(), threading.Event()
+    seen: list[int] = []
+
+    def work() -> None:
+        own = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, own, usual + 1)
+        ready.set()
+        assert asked.wait(20)
+        seen.append(os.getpriority(os.PRIO_PROCESS, own))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert ready.wait(20)
+    may = hasten(usual + 1, usual)
+    asked.set()
+    thread.join()
+
+    assert seen == [usual if may else usual + 1]

@@ -18,7 +18,8 @@ from polyarch.images.pieces import (
     put_pieces,
     tag_of,
 )
-from polyarch.layer.compress import compress_piece, compressing, decompress_piece
+from polyarch.layer.compress import compressing
+from polyarch.layer.frames import Framer, decompress_piece
 from polyarch.layer.kinds import Compression
 from polyarch.layer.tar import Sink
 from polyarch.oci import media
@@ -66,6 +67,25 @@ def test_an_archive_is_put_together_again() -> None:
     assert read(place, archive()) == DATA
     assert PiecedPlace(place=place).holds(archive())
     assert not PiecedPlace(place=place).holds(archive(sha256(b"")))
+
+
+def test_a_digest_that_is_known_is_not_computed_again() -> None:
+    place, other = MemoryPlace(), DiffID(sha256(b"other"))
+    put(place, DATA)
+    document = dict(place.tags)
+
+    for known in (DIFF, other):
+        made = put_pieces(
+            place,
+            ["layer-x"],
+            producing(DATA),
+            size=len(DATA),
+            hint="last-op",
+            on_bytes=lambda _size: None,
+            diff_id=known,
+        )
+        assert (made.diff_id, made.size) == (known, len(DATA))
+        assert (place.tags["layer-x"] == document["layer-x"]) is (known == DIFF)
 
 
 def test_a_little_change_sends_little() -> None:
@@ -145,7 +165,7 @@ def test_what_is_not_there_or_not_right() -> None:
 
 
 def test_a_piece_that_would_be_too_large_is_refused() -> None:
-    frame = compress_piece(bytes(1 << 20))
+    frame = Framer().frame(bytes(1 << 20))
 
     assert decompress_piece(frame, 1 << 20) == bytes(1 << 20)
     with pytest.raises(InvalidLayer, match="more than"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from hashlib import sha256
+from itertools import accumulate
 
 import pytest
 
@@ -15,7 +17,7 @@ TEXT = " ".join(random.Random(2).choices(WORDS, k=1_000_000)).encode()
 
 def cut(data: bytes, chunk: int = 1 << 16, grain: Grain = FINE) -> list[bytes]:
     pieces: list[bytes] = []
-    cutter = Cutter(grain, pieces.append)
+    cutter = Cutter(grain, lambda piece: pieces.append(bytes(piece)))
     for start in range(0, len(data), chunk):
         cutter.write(data[start : start + chunk])
     cutter.finish()
@@ -45,3 +47,20 @@ def test_what_is_put_in_moves_no_cuts_but_those_beside_it(data: bytes) -> None:
 
 def test_runs_of_one_byte_are_one_piece_again_and_again() -> None:
     assert len(set(cut(bytes(8 << 20)))) == 1
+
+
+def test_cuts_stay_where_caches_have_them() -> None:
+    ends = list(accumulate(map(len, cut(NOISE))))
+
+    assert ends[:4] == [141341, 360764, 508229, 578430]
+    assert sha256(repr(ends).encode()).hexdigest() == (
+        "7516c0ef5a80c352a4f68dc3d8d698d66acdf669cb5486be9b711c4d88fe045a"
+    )
+
+
+@pytest.mark.parametrize("grain", [FINE, COARSE])
+@pytest.mark.parametrize("chunk", [1_000, 300_001, 3 << 20, 16 << 20])
+def test_how_much_comes_at_once_does_not_matter(chunk: int, grain: Grain) -> None:
+    data = NOISE + bytes(3 << 20) + TEXT
+
+    assert cut(data, chunk, grain) == cut(data, 1 << 16, grain)

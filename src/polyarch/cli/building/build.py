@@ -198,7 +198,7 @@ def _choose(builders: SavedBuilders, context: Context) -> _Chosen:
 
 def _write_results(result: BuildResult, options: Options, shown: tuple[Context, Display]) -> None:
     context, display = shown
-    digest = result.config_digest or (result.digest if result.descriptor is not None else "")
+    digest = result.image_id or ""
     if path := options.text("iidfile"):
         _write_id(path, digest)
     if options.text("if-changed") or options.text("dotenv-file"):
