@@ -20,7 +20,6 @@ from typing import Self, TypeVar
 
 from polyarch.errors import InternalError, NotFound, StoreError
 from polyarch.record import replace
-from polyarch.snapshot.copying import lay_over
 from polyarch.snapshot.references import (
     REFERENCES,
     WHOLE,
@@ -151,6 +150,8 @@ class Directories:
         whole = self._place(snapshot) / WHOLE
         if whole.is_dir():
             return whole
+        from polyarch.snapshot.copying import lay_over  # noqa: PLC0415 few builds come here
+
         aside = self.store.temporary("snapshot", many=True)
         with store_trouble("copy what is referred to in", whole.parent):
             aside.mkdir()
