@@ -114,9 +114,8 @@ class LayerPush:
     ) -> CachedLayer:
         snapshot = stack.layers[number].snapshot
         first = number if stack.layers[number].is_linked else 0
-        lowers = [
-            path for each in stack.snapshots[first:number] for path in self._snapshotter.paths(each)
-        ]
+        below = stack.snapshots[first:number]
+        lowers = [path for each in below for path in self._snapshotter.shapes(each)]
         with (
             cancellable(self._cancel),
             self._snapshotter.layer(snapshot) as upper,
@@ -125,7 +124,7 @@ class LayerPush:
 
             def produce(sink: Sink) -> None:
                 counted = CountingSink(sink, lambda _size: self.on_progress())
-                changes.write_layer(upper, lowers, counted)
+                changes.write_layer(upper, lowers, counted, open_lower=self._snapshotter.open_file)
 
             known = self._source.store.snapshots.find(snapshot)
             listed = put_pieces(

@@ -283,7 +283,7 @@ class LayerBlobs:
 
         first = number if stack.layers[number].is_linked else 0
         below = stack.snapshots[first:number]
-        lowers = [path for snapshot in below for path in self.snapshotter.paths(snapshot)]
+        lowers = [path for snapshot in below for path in self.snapshotter.shapes(snapshot)]
         verb = "writing" if choice.kind is Compression.UNCOMPRESSED else "compressing"
         part = f"{verb} layer {number + 1} of {len(stack.layers)}"
         clamp = _clamp(choice.latest)
@@ -296,7 +296,11 @@ class LayerBlobs:
         ):
             made = compress.compress(
                 lambda sink: changes.write_layer(
-                    upper, lowers, CountingSink(sink, count), clamp=clamp
+                    upper,
+                    lowers,
+                    CountingSink(sink, count),
+                    clamp=clamp,
+                    open_lower=self.snapshotter.open_file,
                 ),
                 writer,
                 choice.kind,

@@ -39,7 +39,7 @@ from polyarch.layer.tar import (
     Sink,
     TarWriter,
 )
-from polyarch.store.layerform import is_opaque, is_whiteout, look_up
+from polyarch.store.layerform import Opener, is_opaque, is_whiteout, look_up, open_plain
 from polyarch.store.trouble import store_trouble
 
 __all__ = ["Change", "Clamp", "layer_changes", "write_changes", "write_layer"]
@@ -68,14 +68,19 @@ class Change(NamedTuple):
 
 
 def write_layer(
-    upper: Path, lowers: Sequence[Path], sink: Sink, *, clamp: Clamp | None = None
+    upper: Path,
+    lowers: Sequence[Path],
+    sink: Sink,
+    *,
+    clamp: Clamp | None = None,
+    open_lower: Opener = open_plain,
 ) -> None:
     """Write the layer in `upper` as a tar archive; the same layer gives the same bytes.
 
-    `upper` is in layer form, `lowers` are the layers below, base first, likewise. `clamp` serves
-    `rewrite-timestamp`. Raises StoreError.
+    `upper` is in layer form, `lowers` are the layers below, base first, likewise; their files are opened by
+    `open_lower`. `clamp` serves `rewrite-timestamp`. Raises StoreError.
     """
-    write_changes(upper, layer_changes(upper, lowers), sink, clamp=clamp)
+    write_changes(upper, layer_changes(upper, lowers, open_lower), sink, clamp=clamp)
 
 
 def write_changes(
@@ -89,13 +94,17 @@ def write_changes(
         writer.end()
 
 
-def layer_changes(upper: Path, lowers: Sequence[Path]) -> Iterator[Change]:
+def layer_changes(
+    upper: Path, lowers: Sequence[Path], open_lower: Opener = open_plain
+) -> Iterator[Change]:
     """Find the changes of a layer in overlayfs's form over `lowers`, base first."""
     below = tuple(str(lower) for lower in reversed(lowers))
-    yield from _upper_changes(str(upper), "", below)
+    yield from _upper_changes(str(upper), "", below, open_lower)
 
 
-def _upper_changes(directory: str, prefix: str, below: tuple[str, ...]) -> Iterator[Change]:
+def _upper_changes(
+    directory: str, prefix: str, below: tuple[str, ...], open_lower: Opener
+) -> Iterator[Change]:
     for name, status in _statuses(directory):
         source, path = f"{directory}/{name}", prefix + name
         if not below and stat.S_ISREG(status.st_mode):
@@ -106,17 +115,19 @@ def _upper_changes(directory: str, prefix: str, below: tuple[str, ...]) -> Itera
             if old is not None:
                 yield Change(path, None, None)
             continue
-        if old is None or not _is_same(old, os.lstat(old), source, status):
+        if old is None or not _is_same(old, os.lstat(old), source, status, open_lower):
             yield Change(path, source, status)
         if not stat.S_ISDIR(status.st_mode):
             continue
         if old_directories and is_opaque(source):
-            yield from _tree_changes(source, path + "/", old_directories)
+            yield from _tree_changes(source, path + "/", old_directories, open_lower)
         else:
-            yield from _upper_changes(source, path + "/", old_directories)
+            yield from _upper_changes(source, path + "/", old_directories, open_lower)
 
 
-def _tree_changes(directory: str, prefix: str, below: tuple[str, ...]) -> Iterator[Change]:
+def _tree_changes(
+    directory: str, prefix: str, below: tuple[str, ...], open_lower: Opener
+) -> Iterator[Change]:
     """Walk a whole tree beside the merged `below`; whiteouts in it only say what isn't there."""
     old_names = {name for lower in below for name in _names(lower)}
     new_names = set(_names(directory))
@@ -129,12 +140,12 @@ def _tree_changes(directory: str, prefix: str, below: tuple[str, ...]) -> Iterat
                 yield Change(path, None, None)
             continue
         is_directory = stat.S_ISDIR(status.st_mode)
-        if old is None or not _is_same(old, os.lstat(old), source, status):
+        if old is None or not _is_same(old, os.lstat(old), source, status, open_lower):
             yield Change(path, source, status)
         elif not is_directory and status.st_nlink > 1:
             yield Change(path, source, status, linked_only=True)
         if is_directory:
-            yield from _tree_changes(source, path + "/", old_directories)
+            yield from _tree_changes(source, path + "/", old_directories, open_lower)
 
 
 def _names(directory: str) -> list[str]:
@@ -160,7 +171,9 @@ def _statuses(directory: str) -> Iterator[tuple[str, os.stat_result]]:
         yield from zip(some, found, strict=True)
 
 
-def _is_same(old: str, before: os.stat_result, new: str, after: os.stat_result) -> bool:
+def _is_same(
+    old: str, before: os.stat_result, new: str, after: os.stat_result, open_old: Opener
+) -> bool:
     """Return whether a file that is in a layer is no change of the one below."""
     if before.st_ino == after.st_ino and before.st_dev == after.st_dev:
         return True
@@ -174,15 +187,15 @@ def _is_same(old: str, before: os.stat_result, new: str, after: os.stat_result) 
         return True
     if before.st_size != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
         return False
-    return after.st_mtime_ns % _SECOND != 0 or _same_content(old, new, after)
+    return after.st_mtime_ns % _SECOND != 0 or _same_content(old, new, after, open_old)
 
 
-def _same_content(old: str, new: str, status: os.stat_result) -> bool:
+def _same_content(old: str, new: str, status: os.stat_result, open_old: Opener) -> bool:
     if stat.S_ISLNK(status.st_mode):
         return os.readlink(old) == os.readlink(new)
     if not stat.S_ISREG(status.st_mode) or not status.st_size:
         return True
-    with open(old, "rb", buffering=0) as one, open(new, "rb", buffering=0) as other:
+    with open(open_old(old), "rb", buffering=0) as one, open(new, "rb", buffering=0) as other:
         while chunk := one.read(_CHUNK):
             if chunk != other.read(len(chunk)):
                 return False

@@ -9,7 +9,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from polyarch.store.layerform import is_opaque, is_whiteout
+from polyarch.store.layerform import Opener, is_opaque, is_whiteout, open_plain
 from polyarch.store.trees import remove_tree
 
 __all__ = ["copy_metadata", "lay_over"]
@@ -19,12 +19,20 @@ _CHUNK = 1 << 20
 _INTERNAL = ("user.overlay.", "trusted.overlay.", "user.fuseoverlayfs.")
 
 
-def lay_over(layer: Path, tree: Path) -> None:
-    """Copy a layer over `tree` with all metadata, and carry out its whiteouts. Raises OSError."""
-    _lay_over(str(layer), str(tree), {})
+def lay_over(layer: Path, tree: Path, open_file: Opener = open_plain) -> None:
+    """Copy a layer over `tree` with all metadata, and carry out its whiteouts.
+
+    Its files are opened by `open_file`. Raises OSError.
+    """
+    _lay_over(str(layer), str(tree), {}, open_file)
 
 
-def _lay_over(layer: str, tree: str, links: dict[tuple[int, int], str]) -> None:
+def _lay_over(
+    layer: str,
+    tree: str,
+    links: dict[tuple[int, int], str],
+    open_file: Opener,
+) -> None:
     for entry in list(os.scandir(layer)):
         target = f"{tree}/{entry.name}"
         status = entry.stat(follow_symlinks=False)
@@ -34,11 +42,11 @@ def _lay_over(layer: str, tree: str, links: dict[tuple[int, int], str]) -> None:
             if is_opaque(entry.path) or not _is_directory(target):
                 remove_tree(target)
                 os.mkdir(target, 0o700)
-            _lay_over(entry.path, target, links)
+            _lay_over(entry.path, target, links, open_file)
         else:
             # A layer may put a file where a directory was, and a copy must not be written into a file that others link to.
             remove_tree(target)
-            _copy(entry.path, status, target, links)
+            _copy(entry.path, status, target, links, open_file)
     copy_metadata(layer, os.lstat(layer), tree)
 
 
@@ -50,7 +58,11 @@ def _is_directory(path: str) -> bool:
 
 
 def _copy(
-    source: str, status: os.stat_result, target: str, links: dict[tuple[int, int], str]
+    source: str,
+    status: os.stat_result,
+    target: str,
+    links: dict[tuple[int, int], str],
+    open_file: Opener,
 ) -> None:
     if status.st_nlink > 1:
         # Names of one file stay names of one file; those of another layer are no links to it.
@@ -59,7 +71,7 @@ def _copy(
             os.link(first, target, follow_symlinks=False)
             return
     if stat.S_ISREG(status.st_mode):
-        _copy_content(source, target)
+        _copy_content(open_file(source), target)
     elif stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(source), target)
     else:
@@ -67,7 +79,7 @@ def _copy(
     copy_metadata(source, status, target)
 
 
-def _copy_content(source: str, target: str) -> None:
+def _copy_content(source: int, target: str) -> None:
     with open(source, "rb", buffering=0) as old, open(target, "xb", buffering=0) as new:
         try:
             fcntl.ioctl(new, _FICLONE, old.fileno())

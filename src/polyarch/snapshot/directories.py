@@ -5,6 +5,7 @@ snapshots/ID/record  what its record says, see `polyarch.store.recover`
 snapshots/ID/plain   there if the layer was made over nothing: no whiteouts in it, so its directory
                      is its merged tree
 snapshots/ID/over    there if the layer goes on another one, which it names: together they are the layer
+snapshots/ID/refs    there if files of the layer have their content in other snapshots, see `references`
 """
 
 from __future__ import annotations
@@ -19,6 +20,14 @@ from typing import Self, TypeVar
 
 from polyarch.errors import InternalError, NotFound, StoreError
 from polyarch.record import replace
+from polyarch.snapshot.references import (
+    REFERENCES,
+    WHOLE,
+    Reference,
+    Referrer,
+    find_reference,
+    find_references,
+)
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.recover import RECORD_NAME
 from polyarch.store.snapshots import SnapshotRecord
@@ -41,6 +50,7 @@ class Directories:
         self.store = store
         # A layer is asked for by every step above it: a chain of steps would look n * n / 2 times.
         self._known: dict[SnapshotID, tuple[Path, ...]] = {}
+        self._references: dict[SnapshotID, tuple[Reference, ...]] = {}
 
     def exists(self, snapshot: SnapshotID) -> bool:
         """Return whether the snapshot is here."""
@@ -68,11 +78,90 @@ class Directories:
 
     def _look_up(self, snapshot: SnapshotID) -> tuple[Path, ...]:
         path = self.path(snapshot)
+        if self.references(snapshot):
+            return (self._make_whole(snapshot), path)
         try:
             base = (path.parent / _OVER).read_text(encoding="ascii")
         except FileNotFoundError:
             return (path,)
         return (self.path(SnapshotID(base)), path)
+
+    def shapes(self, snapshot: SnapshotID) -> tuple[Path, ...]:
+        """Do as `paths`, but copy no contents for it: files are to be opened by `open_file`."""
+        if not self.references(snapshot):
+            return self.paths(snapshot)
+        whole = self._place(snapshot) / WHOLE
+        tree = whole if whole.is_dir() else self.tree_of_references(snapshot)
+        return (tree, self.path(snapshot))
+
+    def references(self, snapshot: SnapshotID) -> tuple[Reference, ...]:
+        """Return the files of the layer that have their content in other snapshots. Raises StoreError."""
+        known = self._references.get(snapshot)
+        if known is None:
+            tree = self.tree_of_references(snapshot)
+            with store_trouble("read the references in", tree):
+                known = tuple(find_references(tree)) if tree.is_dir() else ()
+            self._references[snapshot] = known
+        return known
+
+    def tree_of_references(self, snapshot: SnapshotID) -> Path:
+        """Return where the files are that refer to others, each empty and as large as it looks."""
+        return self._place(snapshot) / REFERENCES
+
+    def referrer(self, draft: Path) -> Referrer:
+        """Return what makes references in a draft that `start` has given."""
+        return Referrer(draft, self._locate, self.store.know_references)
+
+    def open_file(self, path: str) -> int:
+        """Open a regular file of a snapshot's directory, wherever its content is; return a descriptor.
+
+        Raises OSError.
+        """
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        parts = self._parts(path)
+        # Elsewhere the attributes mean nothing: a step may have made them.
+        if parts is not None and parts[1] == REFERENCES:
+            found = find_reference(path, parts[2])
+            if found is None:
+                raise OSError(errno.EIO, "its attributes are lost: it refers to nothing", path)
+            path = str(self.store.snapshots_directory / found.layer / found.inside)
+        return os.open(path, flags)
+
+    def _locate(self, path: str) -> Reference | None:
+        parts = self._parts(path)
+        if parts is None:
+            return None
+        snapshot, directory, inside = parts
+        if directory == REFERENCES:
+            return find_reference(path, inside)
+        return Reference(path=inside, layer=f"{snapshot}/{directory}", inside=inside)
+
+    def _parts(self, path: str) -> tuple[str, str, str] | None:
+        """Return a snapshot, which of its directories, and a path in that."""
+        root = f"{self.store.snapshots_directory}/"
+        parts = path.removeprefix(root).split("/", 2) if path.startswith(root) else ()
+        return (parts[0], parts[1], parts[2]) if len(parts) == 3 else None
+
+    def _make_whole(self, snapshot: SnapshotID) -> Path:
+        """Return the tree of references with their contents, which is made if it isn't there.
+
+        It appears beside the layer, which itself never changes, at once and whole.
+        """
+        whole = self._place(snapshot) / WHOLE
+        if whole.is_dir():
+            return whole
+        from polyarch.snapshot.copying import lay_over  # noqa: PLC0415 few builds come here
+
+        aside = self.store.temporary("snapshot", many=True)
+        with store_trouble("copy what is referred to in", whole.parent):
+            aside.mkdir()
+            try:
+                lay_over(self.tree_of_references(snapshot), aside, self.open_file)
+                _publish(aside, whole)
+            finally:
+                self.store.discard(aside)
+        self.store.snapshots.set_sizes({snapshot: self.usage(snapshot)})
+        return whole
 
     @contextmanager
     def needed(self, stack: Stack) -> Iterator[None]:
@@ -82,8 +171,16 @@ class Directories:
         # The kernel says ENOENT for a layer that was pruned, and doesn't say which.
         except OSError:
             for snapshot in stack:
-                self._look_up(snapshot)
+                self._check(snapshot)
             raise
+
+    def _check(self, snapshot: SnapshotID) -> None:
+        """Raise NotFound if the snapshot, or another one that it needs, isn't there any more."""
+        found = self.references(snapshot)
+        if not found:
+            self._look_up(snapshot)
+        for each in (snapshot, *(reference.snapshot for reference in found)):
+            self.path(SnapshotID(each))
 
     def is_plain(self, snapshot: SnapshotID) -> bool:
         """Return whether the layer is known to hold no whiteouts."""
@@ -128,14 +225,7 @@ class Directories:
         with store_trouble("keep the snapshot", directory):
             # Before the rename: a process that is killed right after it leaves a snapshot whose record can be made up for.
             (directory / RECORD_NAME).write_text(record.to_json(), encoding="utf-8")
-            try:
-                os.rename(directory, self._place(snapshot))
-                is_new = True
-            except OSError as error:
-                # A directory that isn't empty is never replaced, so of two builds that made the same the first has won.
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                is_new = False
+            is_new = _publish(directory, self._place(snapshot))
         try:
             self.store.snapshots.add(record)
         except StoreError:
@@ -162,6 +252,7 @@ class Directories:
     def remove(self, snapshot: SnapshotID) -> None:
         """Remove the snapshot if it is here."""
         self._known.pop(snapshot, None)
+        self._references.pop(snapshot, None)
         self.store.discard(self._place(snapshot))
 
     def usage(self, snapshot: SnapshotID) -> int:
@@ -213,10 +304,18 @@ class DirectorySnapshotter(ABC):
         """See Snapshotter."""
         return self._directories.paths(snapshot)
 
+    def shapes(self, snapshot: SnapshotID) -> tuple[Path, ...]:
+        """See Snapshotter."""
+        return self._directories.shapes(snapshot)
+
+    def open_file(self, path: str) -> int:
+        """See Snapshotter."""
+        return self._directories.open_file(path)
+
     @contextmanager
     def layer(self, snapshot: SnapshotID) -> Iterator[Path]:
         """See Snapshotter."""
-        paths = self._directories.paths(snapshot)
+        paths = self._directories.shapes(snapshot)
         if len(paths) == 1:
             yield paths[0]
             return
@@ -240,6 +339,18 @@ class DirectorySnapshotter(ABC):
     def usage(self, snapshot: SnapshotID) -> int:
         """See Snapshotter."""
         return self._directories.usage(snapshot)
+
+
+def _publish(directory: Path, place: Path) -> bool:
+    """Move a directory to its place; return whether nobody was faster. Raises OSError."""
+    try:
+        os.rename(directory, place)
+    except OSError as error:
+        # A directory that isn't empty is never replaced, so of two builds that made the same the first has won.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 def _make_layer(path: Path) -> None:

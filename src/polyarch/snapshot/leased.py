@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
+from polyarch.snapshot.references import Referrer
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter, Stack
 from polyarch.store.snapshots import SnapshotRecord
 
@@ -61,6 +62,15 @@ class LeasedSnapshotter:
         """See Snapshotter."""
         self._lease.add(snapshot)
         return self._inner.paths(snapshot)
+
+    def shapes(self, snapshot: SnapshotID) -> tuple[Path, ...]:
+        """See Snapshotter."""
+        self._lease.add(snapshot)
+        return self._inner.shapes(snapshot)
+
+    def open_file(self, path: str) -> int:
+        """See Snapshotter."""
+        return self._inner.open_file(path)
 
     def layer(self, snapshot: SnapshotID) -> AbstractContextManager[Path]:
         """See Snapshotter."""
@@ -114,6 +124,10 @@ class _LeasedDraft(Draft):
     @property
     def upper(self) -> Path:
         return self._inner.upper
+
+    @property
+    def referrer(self) -> Referrer | None:
+        return self._inner.referrer
 
     def __enter__(self) -> Self:
         self._inner.__enter__()

@@ -29,6 +29,8 @@ class OverlayMode:
     """Sync nothing: a draft that outlives a crash is thrown away anyway."""
     new_api: bool = True
     """Give lower layers one by one (`lowerdir+`, Linux 6.8), so that there may be any number."""
+    refers: bool = False
+    """Show files with the content of others, in data-only layers (with `userxattr` since Linux 6.16)."""
 
 
 def mount_overlay(
@@ -38,10 +40,12 @@ def mount_overlay(
     *,
     upper: Path | None = None,
     work: Path | None = None,
+    data: Sequence[Path] = (),
 ) -> None:
     """Mount `lowers`, topmost first, below `upper` at `target`; read-only without `upper`.
 
-    Without `upper` there must be two lowers at least. Raises OSError.
+    Without `upper` there must be two lowers at least. Files of the last one may have their content in
+    one of `data`, directories that aren't shown; only the new API takes these. Raises OSError.
     """
     options: list[tuple[str, str]] = []
     if upper is not None:
@@ -56,20 +60,23 @@ def mount_overlay(
     if mode.volatile and upper is not None:
         flags.append("volatile")
     if mode.new_api:
-        _mount_new([str(lower) for lower in lowers], target, options, flags)
+        layers = [("lowerdir+", str(lower)) for lower in lowers]
+        layers += [("datadir+", str(each)) for each in data]
+        _mount_new(layers, target, options, flags)
     else:
         _mount_classic([str(lower) for lower in lowers], target, options, flags)
 
 
 def _mount_new(
-    lowers: Sequence[str], target: Path, options: Sequence[tuple[str, str]], flags: Sequence[str]
+    layers: Sequence[tuple[str, str]],
+    target: Path,
+    options: Sequence[tuple[str, str]],
+    flags: Sequence[str],
 ) -> None:
     context = syscalls.fsopen("overlay")
     try:
         syscalls.fsconfig_string(context, "source", "polyarch")
-        for lower in lowers:
-            syscalls.fsconfig_string(context, "lowerdir+", lower)
-        for key, value in options:
+        for key, value in (*layers, *options):
             syscalls.fsconfig_string(context, key, value)
         for flag in flags:
             syscalls.fsconfig_flag(context, flag)

@@ -73,6 +73,10 @@ class _NativeDraft(Draft):
     def upper(self) -> Path:
         return self._directory / "fs"
 
+    @property
+    def referrer(self) -> None:
+        return None
+
     def __enter__(self) -> Self:
         self._directory = self._directories.start_over(self._parents, self._over)
         try:

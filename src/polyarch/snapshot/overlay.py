@@ -8,7 +8,7 @@ isn't worth waiting for in a directory that no crash leaves behind.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
@@ -17,7 +17,9 @@ from typing import Self
 
 from polyarch.errors import NamespaceForbidden
 from polyarch.snapshot.directories import Directories, DirectorySnapshotter
+from polyarch.snapshot.lowers import Lowers, find_lowers
 from polyarch.snapshot.mounting import OverlayMode, mount_overlay, unmount
+from polyarch.snapshot.references import Reference, Referrer, make_reference
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.layerform import is_opaque, is_whiteout
 from polyarch.store.snapshots import SnapshotRecord
@@ -29,6 +31,8 @@ __all__ = ["OverlaySnapshotter"]
 _MARK = "work/incompat/volatile/dirty"
 """What a volatile mount leaves in its `workdir`. Source: Linux, fs/overlayfs/super.c."""
 
+_SAMPLE = b"content" * 1000
+
 
 def _find_mode(store: Store) -> OverlayMode | None:
     """Return the best mode in which overlay mounts work for this process, None if in none.
@@ -37,8 +41,11 @@ def _find_mode(store: Store) -> OverlayMode | None:
     """
     # The best comes first: in the classic call a long stack finds no room, `trusted.*` wants the machine's root, and
     # a kernel before 5.10 knows nothing of `volatile`.
-    for new_api, userxattr, volatile in product((True, False), repeat=3):
-        mode = OverlayMode(userxattr=userxattr, volatile=volatile, new_api=new_api)
+    others = (
+        OverlayMode(userxattr=userxattr, volatile=volatile, new_api=new_api)
+        for new_api, userxattr, volatile in product((True, False), repeat=3)
+    )
+    for mode in (OverlayMode(refers=True), *others):
         directory = store.temporary("probe")
         try:
             if _works(directory, mode):
@@ -55,8 +62,15 @@ def _works(directory: Path, mode: OverlayMode) -> bool:
     for path in (lower / "directory", upper, work, merged):
         path.mkdir(parents=True)
     (lower / "file").touch()
-    mount_overlay((lower,), merged, mode, upper=upper, work=work)
+    lowers, data = [lower], []
+    if mode.refers:
+        lowers.append(directory / "references")
+        data.append(directory / "data/fs")
+        _make_sample(directory)
+    mount_overlay(lowers, merged, mode, upper=upper, work=work, data=data)
     try:
+        if mode.refers and (merged / "in/sample").read_bytes() != _SAMPLE:
+            return False
         # Some kernels mount in a user namespace, and then fail to write a whiteout or an opaque directory.
         (merged / "file").unlink()
         (merged / "directory").rmdir()
@@ -64,6 +78,17 @@ def _works(directory: Path, mode: OverlayMode) -> bool:
     finally:
         unmount(merged)
     return is_whiteout(os.lstat(upper / "file")) and is_opaque(str(upper / "directory"))
+
+
+def _make_sample(directory: Path) -> None:
+    """Make a file in what will be the lowest layer that has its content in another directory."""
+    reference = Reference(path="in/sample", layer="data/fs", inside="content")
+    data, file = directory / reference.layer, directory / "references" / reference.path
+    for path in (data, file.parent, directory / "lower/in"):
+        path.mkdir(parents=True)
+    (data / reference.inside).write_bytes(_SAMPLE)
+    file.touch()
+    make_reference(file, len(_SAMPLE), reference)
 
 
 class OverlaySnapshotter(DirectorySnapshotter):
@@ -94,7 +119,6 @@ class OverlaySnapshotter(DirectorySnapshotter):
         if len(stack) == 1 and self._directories.is_plain(stack[0]):
             yield self._directories.path(stack[0])
             return
-        lowers = _lowers(self._directories, stack)
         directory = self._store.temporary("view")
         # Without an upper directory overlayfs wants two layers: an empty one goes below.
         target, empty = directory / "merged", directory / "empty"
@@ -102,11 +126,15 @@ class OverlaySnapshotter(DirectorySnapshotter):
             for path in (directory, target, empty):
                 path.mkdir()
         try:
+            with store_trouble("make a view in", directory):
+                lowers = find_lowers(self._directories, stack, directory, refers=self._mode.refers)
             if not stack:
                 yield empty
                 return
             with _mount_trouble(target), self._directories.needed(stack):
-                mount_overlay([*lowers, empty], target, self._mode)
+                # References are in the lowest, and go with the layer that they belong to.
+                layers = lowers.directories if lowers.data else (*lowers.directories, empty)
+                mount_overlay(layers, target, self._mode, data=lowers.data)
             try:
                 yield target
             finally:
@@ -135,6 +163,7 @@ class _OverlayDraft(Draft):
         self._is_kept = False
         self._side = directories.store.temporary("draft", many=True)
         self._directory = self._side
+        self._referrer: Referrer | None = None
 
     @property
     def root(self) -> Path:
@@ -144,10 +173,17 @@ class _OverlayDraft(Draft):
     def upper(self) -> Path:
         return self._directory / "fs"
 
+    @property
+    def referrer(self) -> Referrer | None:
+        # In what is mounted, overlayfs wouldn't let us name what a file refers to.
+        return self._referrer
+
     def __enter__(self) -> Self:
         below = self._parents if self._over is None else (*self._parents, self._over)
-        lowers = _lowers(self._directories, below) if self._wants_mount else []
+        lowers = self._find_lowers(below) if self._wants_mount else Lowers(directories=())
         self._directory = self._directories.start_over(self._parents, self._over)
+        if self._mode.refers and not self._wants_mount:
+            self._referrer = self._directories.referrer(self._directory)
         try:
             if self._wants_mount:
                 self._mount(below, lowers)
@@ -179,12 +215,22 @@ class _OverlayDraft(Draft):
         self._directories.publish(self._directory, snapshot, record)
         self._is_kept = True
 
-    def _mount(self, below: Stack, lowers: Sequence[Path]) -> None:
+    def _find_lowers(self, below: Stack) -> Lowers:
         with store_trouble("make a draft in", self._side):
             for path in (self._side, self._side / "merged", self._side / "work"):
                 path.mkdir()
+            return find_lowers(self._directories, below, self._side, refers=self._mode.refers)
+
+    def _mount(self, below: Stack, lowers: Lowers) -> None:
         with _mount_trouble(self.root), self._directories.needed(below):
-            mount_overlay(lowers, self.root, self._mode, upper=self.upper, work=self._side / "work")
+            mount_overlay(
+                lowers.directories,
+                self.root,
+                self._mode,
+                upper=self.upper,
+                work=self._side / "work",
+                data=lowers.data,
+            )
         self._is_mounted = True
 
     def _discard(self) -> None:
@@ -215,12 +261,6 @@ def _remove_side(side: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _lowers(directories: Directories, stack: Stack) -> list[Path]:
-    paths = (path for snapshot in reversed(stack) for path in reversed(directories.paths(snapshot)))
-    # Images may have the same layer twice, and overlayfs takes none twice (ELOOP): what is in it is there the topmost time.
-    return list(dict.fromkeys(paths))
 
 
 @contextmanager

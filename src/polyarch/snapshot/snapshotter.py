@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NewType, Protocol, TypeVar
 
+from polyarch.snapshot.references import Referrer
 from polyarch.store.snapshots import SnapshotRecord
 
 __all__ = ["Draft", "SnapshotID", "Snapshotter", "Stack"]
@@ -30,6 +31,10 @@ class Draft(AbstractContextManager["Draft"], Protocol):
     @property
     def root(self) -> Path:
         """The writable tree: parents and changes merged; of an unmerged draft the changes alone."""
+
+    @property
+    def referrer(self) -> Referrer | None:
+        """What lets files refer to those of other snapshots; None where they can't."""
 
     @property
     def upper(self) -> Path:
@@ -62,11 +67,24 @@ class Snapshotter(Protocol):
     def path(self, snapshot: SnapshotID) -> Path:
         """Return the directory of the snapshot's layer, not to be written to. Raises NotFound.
 
-        Of a layer that goes on another one it is what was changed: see `paths` and `layer`.
+        Of a layer that goes on another one it is what was changed, and files that refer to others
+        aren't in it: see `paths` and `layer`.
         """
 
     def paths(self, snapshot: SnapshotID) -> tuple[Path, ...]:
-        """Return the directories that make the snapshot's layer, base first. Raises NotFound."""
+        """Return the directories that make the snapshot's layer, base first, with all contents.
+
+        Where files refer to others, these are copied for it: `shapes` spares that. Raises NotFound, StoreError.
+        """
+
+    def shapes(self, snapshot: SnapshotID) -> tuple[Path, ...]:
+        """Do as `paths`, for who looks at names and metadata, and opens files by `open_file`.
+
+        Files that refer to others look like what they stand for there, and are empty. Raises NotFound, StoreError.
+        """
+
+    def open_file(self, path: str) -> int:
+        """Open a regular file in one of the directories of `shapes` for reading. Raises OSError."""
 
     def layer(self, snapshot: SnapshotID) -> AbstractContextManager[Path]:
         """Give the snapshot's layer as one directory, in layer form. Raises NotFound, StoreError."""

@@ -17,6 +17,7 @@ from polyarch.digest import Digest, hasher, hex_of, parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound, StoreError
 from polyarch.record import frozen
 from polyarch.store.images import documents
+from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store, is_abandoned
 from polyarch.store.trouble import store_trouble
 
@@ -74,7 +75,8 @@ def _snapshots(store: Store) -> Iterator[Problem]:
     with store_trouble("list the snapshots in", store.snapshots_directory):
         present = set(os.listdir(store.snapshots_directory))
     leased = store.leases.held()
-    recorded = {record.id for record in store.snapshots.all()}
+    records = {record.id: record for record in store.snapshots.all()}
+    recorded = set(records)
     for name in sorted(recorded - present - leased):
         if not (store.snapshots_directory / name).exists():
             text = f"the snapshot {name} was being removed; the next prune forgets it"
@@ -90,6 +92,20 @@ def _snapshots(store: Store) -> Iterator[Problem]:
                 subject=name,
                 text=f"the snapshot {name} was made in half",
             )
+        elif name in records and (path / "refs").is_dir():
+            yield from _references(store, records[name])
+
+
+def _references(store: Store, record: SnapshotRecord) -> Iterator[Problem]:
+    """Find out whether the snapshots are there that one refers to, which are among its parents."""
+    for parent in record.parents:
+        if not (store.snapshots_directory / parent / "fs").is_dir():
+            yield Problem(
+                kind=ProblemKind.SNAPSHOT,
+                subject=record.id,
+                text=f"the snapshot {record.id} needs {parent}, which is missing",
+            )
+            return
 
 
 def _names(store: Store) -> Iterator[Problem]:

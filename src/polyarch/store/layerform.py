@@ -12,9 +12,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-__all__ = ["find", "is_opaque", "is_whiteout", "look_up", "make_opaque", "make_whiteout"]
+__all__ = [
+    "Opener",
+    "find",
+    "is_opaque",
+    "is_whiteout",
+    "look_up",
+    "make_opaque",
+    "make_whiteout",
+    "open_plain",
+]
+
+Opener = Callable[[str], int]
+"""Opens a regular file of a layer's directory for reading, wherever its content is; gives a descriptor."""
 
 OPAQUE_XATTRS = ("user.overlay.opaque", "trusted.overlay.opaque")
 
@@ -46,6 +58,11 @@ def make_opaque(directory: str) -> None:
         os.setxattr(directory, OPAQUE_XATTRS[0], b"y", follow_symlinks=False)
     except OSError:
         os.setxattr(directory, OPAQUE_XATTRS[1], b"y", follow_symlinks=False)
+
+
+def open_plain(path: str) -> int:
+    """Open a file of a layer whose files all have their contents themselves. Raises OSError."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
 
 def look_up(directories: Sequence[str], name: str) -> tuple[str | None, tuple[str, ...]]:

@@ -1,8 +1,8 @@
 """One directory that holds all state, shared by many processes at once.
 
-    version             the layout's number
+    version             the layout's number; the second one is that of a store that has references
     blobs/sha256/HEX    bytes by digest                                   (store.blobs)
-    snapshots/ID/fs     unpacked layers                                   (snapshot.*)
+    snapshots/ID/fs     unpacked layers, with what belongs to them beside       (snapshot.*)
     state.db            records                                           (store.database)
     emulators/HEX/      emulators with options of their own                   (emulation.tuned)
     machines/HEX/       kernels of virtual machines, made ready                  (runtime.vm.kernel)
@@ -50,6 +50,9 @@ from polyarch.store.trouble import store_error, store_trouble
 __all__ = ["Store", "is_abandoned"]
 
 _VERSION = "1"
+_WITH_REFERENCES = "2"
+"""As before, but snapshots may have files that refer to others (`snapshot.references`), which a polyarch that knows
+the first layout only would take for missing."""
 
 
 class Store:
@@ -73,6 +76,7 @@ class Store:
         self._lock = threading.Lock()
         self._scratch: _Scratch | None = None
         self._fresh = 0
+        self._has_references = False
         self._keeping = threading.Lock()
         self._lease: tuple[int, Lease] | None = None
         _open_layout(root)
@@ -111,6 +115,17 @@ class Store:
         """Let the collector have all that only this process was at; it adds nothing from here on."""
         self.rest()
         self._held.close()
+
+    def know_references(self) -> None:
+        """Mark the store as one in whose snapshots files refer to others, before the first does."""
+        if self._has_references:
+            return
+        path = self.root / "version"
+        with store_trouble("write", path):
+            if path.read_text(encoding="ascii").strip() != _WITH_REFERENCES:
+                with replacing(path) as aside:
+                    aside.write_text(f"{_WITH_REFERENCES}\n", encoding="ascii")
+        self._has_references = True
 
     @property
     def snapshots_directory(self) -> Path:
@@ -204,9 +219,9 @@ def _open_layout(root: Path) -> None:
     except (OSError, UnicodeDecodeError) as error:
         wrapped = error if isinstance(error, OSError) else OSError(5, str(error))
         raise store_error(wrapped, "open the store", root) from error
-    if version != _VERSION:
+    if version not in (_VERSION, _WITH_REFERENCES):
         raise StoreError(
-            f"the store {root} has layout {version!r}, and this polyarch knows {_VERSION}",
+            f"the store {root} has layout {version!r}, and this polyarch knows {_VERSION} and {_WITH_REFERENCES}",
             hint="use the polyarch that made it, or another directory by POLYARCH_ROOT",
         )
 

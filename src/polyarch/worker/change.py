@@ -69,8 +69,9 @@ class Change:
         plot = find_plot(self.actions, self._lowers())
         with self.snapshotter.prepare(self.parents, merged=plot is None) as draft:
             lay_out(plot or (), draft.root)
-            places = perform(self.actions, draft.root, self.sources, ledger)
-            snapshot = self._keep(draft, self.parents)
+            places = perform(self.actions, draft.root, self.sources, ledger, draft.referrer)
+            referred = draft.referrer.settle() if draft.referrer is not None else ()
+            snapshot = self._keep(draft, (*self.parents, *map(SnapshotID, referred)))
         if places:
             self.copies.save_places(snapshot, places)
         return snapshot
@@ -93,13 +94,15 @@ class Change:
             return None  # a whole copy is right, or says what is wrong
 
     def _lowers(self) -> list[Path]:
-        return [path for each in self.parents for path in self.snapshotter.paths(each)]
+        return [path for each in self.parents for path in self.snapshotter.shapes(each)]
 
     def _keep(self, draft: Draft, parents: Stack) -> SnapshotID:
         self.cancel.check()
         snapshot = new_snapshot()
         draft.commit(
             snapshot,
-            SnapshotRecord(id=snapshot, parents=tuple(parents), description=self.vertex.name),
+            SnapshotRecord(
+                id=snapshot, parents=tuple(dict.fromkeys(parents)), description=self.vertex.name
+            ),
         )
         return snapshot

@@ -13,6 +13,8 @@ The rules that are easy to get wrong, all of them BuildKit's:
 - Two names of one file stay two names of one file, within one source.
 - `--exclude` is asked about what is below a source, never about the source itself.
 - A socket of another stage becomes an empty file; those of contexts aren't sent.
+
+A large file of another stage isn't copied where it can be referred to (`polyarch.snapshot.references`).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from polyarch.inroot import get_node, get_owner, make_node, resolve, set_owner
 from polyarch.look import Status
 from polyarch.progress import check_cancelled
 from polyarch.record import field, mutable
+from polyarch.snapshot.references import Referrer
 from polyarch.text.filemode import FileMode
 from polyarch.text.ignore import Matcher
 from polyarch.worker.attributes import NO_SPACE, attributes_of, copy_attributes
@@ -123,7 +126,8 @@ class Copier:
     what below a source directory is copied. `created` is the time, in seconds since the epoch, of directories
     on the way to what is wanted; None is that of their source. `made` gathers the directories that were made
     on the way to a destination, and have no source whose time would be theirs. `ledger` knows what is
-    there already as it should be, of an earlier copy. `large` gathers the paths in the tree at which
+    there already as it should be, of an earlier copy. `referrer` lets large files of snapshots refer to
+    their sources. `large` gathers the paths in the tree at which
     large files of snapshots were put, in their order. With `replaces` whatever is in the way goes, of any kind.
     """
 
@@ -136,6 +140,7 @@ class Copier:
     created: int | None = None
     made: list[Path] = field(default_factory=list)
     ledger: Ledger | None = None
+    referrer: Referrer | None = None
     large: list[str] = field(default_factory=list)
     replaces: bool = False
     _links: dict[tuple[int, int], str] = field(default_factory=dict)
@@ -340,7 +345,8 @@ class Copier:
         status, path = found.status, found.path
         writer = self._create(directory, name)
         try:
-            self._copy_bytes(reader, writer, path, status.st_size)
+            if not self._refer(writer, found, f"{directory.path}/{name}"):
+                self._copy_bytes(reader, writer, path, status.st_size)
             if self.source.is_context:
                 check_unchanged(reader, path, status)
                 self._give(writer, directory, (0, 0), status)
@@ -353,6 +359,16 @@ class Copier:
             _set_times(writer, status)
         finally:
             os.close(writer)
+
+    def _refer(self, writer: int, found: Selected, target: str) -> bool:
+        """Let a file that was just made refer to its source; return whether it does."""
+        status = found.status
+        # Names of one file stay that, which two files that refer to the same one wouldn't.
+        if self.referrer is None or status.st_size <= SMALL_FILE or status.st_nlink > 1:
+            return False
+        origin = self.source.find_in_layer(found.path)
+        inside = os.path.relpath(target, self.root)
+        return origin is not None and self.referrer.refer(writer, inside, origin)
 
     def _copy_bytes(self, reader: int, writer: int, path: str, size: int) -> None:
         if size > SMALL_FILE:

@@ -21,6 +21,7 @@ from polyarch.graph.actions import (
     SymlinkAction,
 )
 from polyarch.inroot import resolve, set_owner
+from polyarch.snapshot.references import Referrer
 from polyarch.text.filemode import parse_mode
 from polyarch.text.ignore import exclusion
 from polyarch.worker.archive import unpack_archive
@@ -39,10 +40,12 @@ def perform(
     root: Path,
     sources: Sequence[SourceTree | None],
     ledger: Ledger | None = None,
+    referrer: Referrer | None = None,
 ) -> Mapping[int, Sequence[str]]:
     """Do `actions` in the tree at `root`; `sources[i]` is the tree of the vertex's input i.
 
-    `ledger` knows what an earlier run of them has left there. Returns the places in the tree of the large
+    `ledger` knows what an earlier run of them has left there. `referrer` lets copies of large files refer to
+    those. Returns the places in the tree of the large
     files that come from snapshots, in their order, by input.
     Raises NotFound for a missing source and InputError for what can't be done.
     """
@@ -52,7 +55,7 @@ def perform(
         if isinstance(action, CopyAction):
             source = sources[action.input]
             assert source is not None
-            large = _copy(action, root, source, made, ledger)
+            large = _copy(action, root, source, made, ledger, referrer)
             places.setdefault(action.input, []).extend(large)
         elif isinstance(action, RmAction):
             _remove(action, root)
@@ -139,7 +142,12 @@ def _make_file(action: MkfileAction, root: Path, made: list[Path]) -> None:
 
 
 def _copy(
-    action: CopyAction, root: Path, source: SourceTree, made: list[Path], ledger: Ledger | None
+    action: CopyAction,
+    root: Path,
+    source: SourceTree,
+    made: list[Path],
+    ledger: Ledger | None,
+    referrer: Referrer | None,
 ) -> list[str]:
     if not action.makes_parents:
         _check_parent(root, action.destination)
@@ -152,6 +160,7 @@ def _copy(
         created=action.created,
         made=made,
         ledger=ledger,
+        referrer=referrer,
         replaces=action.replaces,
     )
     for wanted in action.sources:

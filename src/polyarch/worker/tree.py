@@ -20,7 +20,7 @@ from polyarch.inroot import get_owner, resolve
 from polyarch.look import Status
 from polyarch.progress import check_cancelled
 from polyarch.record import field, frozen
-from polyarch.store.layerform import find
+from polyarch.store.layerform import Opener, find, open_plain
 from polyarch.text.wildcard import compile_name, has_wildcards, split_pattern
 from polyarch.worker.listing import Found, Listing
 from polyarch.worker.steady import (
@@ -118,7 +118,7 @@ class SourceTree:
     `ignores` says of a path below the root, without a leading slash, whether it is left out; `may_keep`
     says of a directory that is left out whether something below it may be brought back. `revision` names
     the commit that it is, if it is one. `layers` are the directories of snapshots that it is merged from,
-    topmost first. `contents` are known of some contexts.
+    topmost first; files in them are opened by `open_file`. `contents` are known of some contexts.
     """
 
     root: Path
@@ -128,6 +128,7 @@ class SourceTree:
     file_digest: FileDigest = hash_file
     revision: str = ""
     layers: tuple[str, ...] = ()
+    open_file: Opener = open_plain
     contents: Contents | None = field(default=None, repr=False)
     _listings: dict[str, Listing] = field(default_factory=dict, repr=False)
     _looks: dict[Path, Status] = field(default_factory=dict, repr=False)
@@ -148,8 +149,12 @@ class SourceTree:
 
         Returns a descriptor. Raises OSError.
         """
-        found = find(self.layers, path[len(str(self.root)) + 1 :]) if self.layers else None
-        return None if found is None else os.open(found, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        found = self.find_in_layer(path)
+        return None if found is None else self.open_file(found)
+
+    def find_in_layer(self, path: str) -> str | None:
+        """Return where that lies in its layer which is at `path`; None if it is in none. Raises OSError."""
+        return find(self.layers, path[len(str(self.root)) + 1 :]) if self.layers else None
 
     def link(self, path: str, status: Status) -> str:
         """Return what the symbolic link at `path` leads to. Raises InputError, OSError."""

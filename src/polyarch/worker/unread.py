@@ -19,7 +19,7 @@ from io import FileIO
 
 from polyarch.look import Status
 from polyarch.progress import check_cancelled
-from polyarch.store.layerform import find
+from polyarch.store.layerform import Opener, find, open_plain
 from polyarch.why.seen import UNREAD
 from polyarch.worker.tree import SMALL_FILE, hash_file
 
@@ -45,25 +45,30 @@ class Unread:
 
 
 def find_difference(
-    unread: Sequence[str], layers: Sequence[str], places: Sequence[str], layer: str
+    unread: Sequence[str],
+    layers: Sequence[str],
+    places: Sequence[str],
+    layer: Sequence[str],
+    open_file: Opener = open_plain,
 ) -> str | None:
     """Return the first of the files `unread` that isn't what lies at its place; None if all are.
 
     They lie in the tree that is merged from `layers`, topmost first; `places` are where a copy has put
-    as many files of the same names and sizes, in the same order, in the directory `layer`. Of two that
-    came to one place the second is what lies there, and all that counts. Raises OSError.
+    as many files of the same names and sizes, in the same order, in the tree that is merged from `layer`. Of
+    two that came to one place the second is what lies there, and all that counts. Files are opened by `open_file`.
+    Raises OSError.
     """
     for place, path in dict(zip(places, unread, strict=True)).items():
-        source, copy = find(layers, path), find((layer,), place)
-        if not (source and copy and _is_equal(source, copy)):
+        source, copy = find(layers, path), find(layer, place)
+        if not (source and copy and _is_equal(source, copy, open_file)):
             return path
     return None
 
 
-def _is_equal(one: str, other: str) -> bool:
+def _is_equal(one: str, other: str, open_file: Opener) -> bool:
     if not stat.S_ISREG(os.lstat(other).st_mode):
         return False  # a later copy of the same step has put something else there
-    with _open(one) as here, _open(other) as there:
+    with _open(one, open_file) as here, _open(other, open_file) as there:
         pieces = bytearray(_CHUNK), bytearray(_CHUNK)
         while length := here.readinto(pieces[0]):
             check_cancelled()
@@ -74,9 +79,5 @@ def _is_equal(one: str, other: str) -> bool:
         return not there.read(1)
 
 
-def _open(path: str) -> FileIO:
-    return open(path, "rb", buffering=0, opener=_open_no_link)
-
-
-def _open_no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW)
+def _open(path: str, open_file: Opener) -> FileIO:
+    return open(open_file(path), "rb", buffering=0)

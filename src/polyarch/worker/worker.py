@@ -178,7 +178,8 @@ class Worker:
                     seen.unread,
                     self._layers(source),
                     places[index],
-                    str(self.snapshotter.path(snapshot)),
+                    tuple(map(str, reversed(self.snapshotter.shapes(snapshot)))),
+                    self.snapshotter.open_file,
                 )
             if different is not None:
                 seen.unlike[self.store(vertex, result)] = different
@@ -186,11 +187,11 @@ class Worker:
         return True
 
     def _layers(self, stack: LayerStack) -> tuple[str, ...]:
-        """Return the directories that a stack is merged from, topmost first."""
+        """Return the directories that a stack is merged from, topmost first, as `Snapshotter.shapes`."""
         return tuple(
             str(path)
             for snapshot in reversed(stack.snapshots)
-            for path in reversed(self.snapshotter.paths(snapshot))
+            for path in reversed(self.snapshotter.shapes(snapshot))
         )
 
     def _content_parts(
@@ -326,7 +327,9 @@ class Worker:
             return
         self.images.ensure_unpacked(result, vertex, cancel)
         with self.snapshotter.view(result.snapshots) as root:
-            yield SourceTree(root=root, layers=self._layers(result))
+            yield SourceTree(
+                root=root, layers=self._layers(result), open_file=self.snapshotter.open_file
+            )
 
     def store(self, _vertex: Vertex, result: Result, /) -> str:
         """Return the text by which `load` finds the result; its snapshots are on disk already."""

@@ -73,8 +73,18 @@ def test_another_layout_is_refused(tmp_path: Path) -> None:
     Store(tmp_path)
     (tmp_path / "version").write_text("99")
 
-    with pytest.raises(StoreError, match="has layout '99', and this polyarch knows 1"):
+    with pytest.raises(StoreError, match="has layout '99', and this polyarch knows 1 and 2"):
         Store(tmp_path)
+
+
+def test_a_store_with_references_says_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    before = (tmp_path / "version").read_text()
+    store.know_references()
+    store.know_references()
+
+    assert (before, (tmp_path / "version").read_text()) == ("1\n", "2\n")
+    assert Store(tmp_path).refs.all() == ()
 
 
 def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def made(source: Path, copy: CopyAction, root: Path) -> Sequence[str]:
 def differs(source: Path, copy: CopyAction, places: Sequence[str], layer: Path) -> str | None:
     _, unread = glance(source, copy)
     assert len(unread) == len(places)
-    return find_difference(unread, (str(source),), places, str(layer))
+    return find_difference(unread, (str(source),), places, (str(layer),))
 
 
 def end(path: Path) -> None:
@@ -166,9 +166,9 @@ def test_a_file_is_looked_for_in_the_layers_of_its_tree(tmp_path: Path) -> None:
     plant(tmp_path / "layer", {"a": "middle" * LARGE})
 
     (tmp_path / "top/d/a").unlink()
-    assert find_difference(["d/a"], layers, ["a"], str(tmp_path / "layer")) is None
+    assert find_difference(["d/a"], layers, ["a"], (str(tmp_path / "layer"),)) is None
     make_whiteout(f"{tmp_path}/top/d/a")
-    assert find_difference(["d/a"], layers, ["a"], str(tmp_path / "layer")) == "d/a"
+    assert find_difference(["d/a"], layers, ["a"], (str(tmp_path / "layer"),)) == "d/a"
 
 
 def test_only_copies_from_snapshots_are_remembered(tmp_path: Path) -> None:
