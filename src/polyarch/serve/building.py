@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from polyarch.buildkit.messages import Stat
 from polyarch.digest import Digest
@@ -18,6 +19,7 @@ from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.config import ImageConfig
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pipeline.build import build_on
+from polyarch.pipeline.containers import container_on
 from polyarch.pipeline.definition import build_definition_on
 from polyarch.pipeline.questions import configs_on
 from polyarch.pipeline.recorded import exporter_response, recorded
@@ -31,7 +33,7 @@ from polyarch.serve.asking import Client
 from polyarch.serve.attributes import read_request
 from polyarch.serve.caches import ClientCaches
 from polyarch.serve.contexts import Found, KeptDirectories, LocalContexts, main_address
-from polyarch.serve.definitions import LLBFrontend
+from polyarch.serve.definitions import ContainerMounts, Definitions, LLBFrontend, Mounted
 from polyarch.serve.inside import list_directory, read_part, stat_of
 from polyarch.serve.jobs import Job
 from polyarch.serve.lending import LentAgents, LentCredentials, LentSecrets
@@ -40,11 +42,14 @@ from polyarch.serve.outputs import ClientOutputs
 from polyarch.serve.policies import Policy
 from polyarch.serve.promises import Promise, Promises
 from polyarch.serve.sessions import Session
+from polyarch.worker.container import Container
 
 __all__ = ["Answers", "Builds", "check_frontend"]
 
 Answers = Callable[[str, Engine, BuildRequest, Sink, CancelToken], Mapping[str, bytes]]
 """Answers a question about a Dockerfile by its name, in the form in which frontends do."""
+
+D = TypeVar("D", bound=Definitions)
 
 _BUILDER = "default/default"
 _DOCKERFILE, _GATEWAY = "dockerfile.v0", "gateway.v0"
@@ -160,6 +165,22 @@ class Builds:
         """Return what there is to tell of a file of a result. Raises NotFound."""
         with self._files(promise) as root:
             return stat_of(root, path)
+
+    @contextmanager
+    def container(
+        self,
+        promise: Promise,
+        mounts: Sequence[Mounted],
+        told: bytes,
+        platform: Platform,
+        cancel: CancelToken,
+    ) -> Iterator[Container]:
+        """Yield a container of mounts; `told` is what an ExecOp says beside them. Raises what building them raises."""
+        with self._opened(_inner(promise)) as work:
+            wanted = ContainerMounts(work.definitions(Definitions), mounts, told, platform)
+            sink = promise.job.tell
+            with container_on(work.engine, work.request, wanted, sink, cancel) as container:
+                yield container
 
     @contextmanager
     def _files(self, promise: Promise) -> Iterator[Path]:
@@ -291,6 +312,16 @@ class _Work:
     contexts: LocalContexts
     bring_result: Callable[[str], str]
 
+    def definitions(self, kind: type[D]) -> D:
+        """Return what reads definitions."""
+        return kind(
+            self.promise.request,
+            self.contexts,
+            self.caches,
+            self.engine.store.stat_index,
+            self.bring_result,
+        )
+
     def carry_out(self, outputs: tuple[Output, ...]) -> BuildResult:
         """Build, with these outputs; a record is kept unless the client says that nobody is to know."""
         asked, job = replace(self.request, outputs=outputs), self.promise.job
@@ -299,13 +330,7 @@ class _Work:
         def build(sink: Sink) -> BuildResult:
             if request.frontend:
                 return build_on(self.engine, asked, sink=sink, cancel=job.cancel)
-            frontend = LLBFrontend(
-                request,
-                self.contexts,
-                self.caches,
-                self.engine.store.stat_index,
-                self.bring_result,
-            )
+            frontend = self.definitions(LLBFrontend)
             return build_definition_on(self.engine, asked, frontend, sink, job.cancel)
 
         if request.is_internal:

@@ -19,7 +19,7 @@ from polyarch.golang.json import compact
 from polyarch.graph.location import Location
 from polyarch.wire import field
 
-__all__ = ["LARGEST", "Call", "Details", "Methods", "error_of", "streamed", "unary"]
+__all__ = ["LARGEST", "Call", "Details", "Methods", "error_of", "received", "streamed", "unary"]
 
 LARGEST = 16 << 20
 """Bytes of a message that is taken, as BuildKit has it."""

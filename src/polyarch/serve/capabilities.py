@@ -11,6 +11,7 @@ __all__ = ["FRONTEND_CAPABILITIES", "LLB_CAPABILITIES"]
 FRONTEND_CAPABILITIES = (
     "solve.base", "resolveimage", "resolveimage.resolvemode", "readfile", "return", "returnmap", "readdir", "statfile",
     "importcaches", "proto.refarray", "reference.output", "frontend.inputs", "gateway.solve.metadata", "frontend.caps",
+    "gateway.exec", "gateway.exec.extrahosts", "gateway.exec.secretenv", "gateway.exec.signals", "gateway.exec.filesystem",
     "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings", "reference.attestations",
 )
 LLB_CAPABILITIES = (

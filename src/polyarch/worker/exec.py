@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from polyarch.runtime.vm.runtime import VirtualMachines
     from polyarch.worker.emulated.steps import EmulatedSteps
 
-__all__ = ["Attempt", "StepRunner", "Work"]
+__all__ = ["Attempt", "Place", "StepRunner", "Work"]
 
 _FULL_BYTES = 1 << 20
 _SIGNALLED = 128
@@ -67,6 +67,15 @@ class Work:
         """What is to be done."""
         assert isinstance(self.vertex.op, ExecOp)
         return self.vertex.op
+
+
+@frozen
+class Place:
+    """Where a step runs: its root, what is mounted there, and a directory for files of its own."""
+
+    draft: Draft
+    directory: Path
+    mounted: MountedStep
 
 
 @frozen
@@ -188,21 +197,12 @@ class StepRunner:
         """
         if emulation.emulator:
             self.note_emulation(work.op.platform, emulation)
-        with ExitStack() as resources:
-            directory = self.temporary()
-            directory.mkdir()
-            draft = resources.enter_context(self.snapshotter.prepare(work.stack.snapshots))
-            mounted = resources.enter_context(
-                self.mounts.ready(work.vertex, work.sources, work.reading, directory, work.cancel)
-            )
-            mounted.mounts[:0] = self._files(work.op, directory)
+        with self.place(work) as place:
+            draft, directory, mounted = place.draft, place.directory, place.mounted
             self._foresee(work, draft.root, mounted.mounts)
-            log = self._log(work.vertex)
-            with self._around(work, draft.root, directory, log) as around:
-                mounted.mounts += around.mounts
-                mounted.defaults |= around.defaults
-                mounted.env |= around.variables
-                step = around.on(self._step(work.op, draft.root, emulation, mounted))
+            log = self.log(work.vertex)
+            with self.around(work, place, log) as around:
+                step = around.on(self.step(work.op, place, emulation))
                 step = replace(step, twins=twins) if twins is not None else step
                 started = time.monotonic()
                 ended, trouble = self._watched(step, directory, log, work, emulation)
@@ -222,6 +222,22 @@ class StepRunner:
                 ),
                 trouble=trouble,
             )
+
+    @contextmanager
+    def place(self, work: Work) -> Iterator[Place]:
+        """Make ready where a step runs; nothing of it is left when the block ends, unless it was kept.
+
+        Raises InputError, Cancelled.
+        """
+        with ExitStack() as resources:
+            directory = self.temporary()
+            directory.mkdir()
+            draft = resources.enter_context(self.snapshotter.prepare(work.stack.snapshots))
+            mounted = resources.enter_context(
+                self.mounts.ready(work.vertex, work.sources, work.reading, directory, work.cancel)
+            )
+            mounted.mounts[:0] = self._files(work.op, directory)
+            yield Place(draft=draft, directory=directory, mounted=mounted)
 
     def _foresee(self, work: Work, root: Path, mounts: Sequence[Mount]) -> None:
         """Tell what will keep the step's program from being started, once."""
@@ -268,7 +284,8 @@ class StepRunner:
         """Empty the caches that a step may have written to, as far as nobody else uses them."""
         self.mounts.forget_caches(work.vertex, work.sources)
 
-    def _log(self, vertex: Vertex) -> StepLog:
+    def log(self, vertex: Vertex) -> StepLog:
+        """Return where a step's output goes."""
         secrets = self.mounts.secrets
         secrets.teach()
         return StepLog(vertex, self.sink, secrets.masker)
@@ -283,7 +300,9 @@ class StepRunner:
             StatusEvent(step=vertex.digest, id=text, started=now, completed=now, is_remark=True)
         )
 
-    def _step(self, op: ExecOp, root: Path, emulation: Emulation, mounted: MountedStep) -> Step:
+    def step(self, op: ExecOp, place: Place, emulation: Emulation) -> Step:
+        """Return the step that an op means in a place. Raises InputError."""
+        root, mounted = place.draft.root, place.mounted
         process = Process(
             argv=op.argv,
             user=op.user,
@@ -307,7 +326,7 @@ class StepRunner:
         return step
 
     @contextmanager
-    def _around(self, work: Work, root: Path, directory: Path, log: StepLog) -> Iterator[Around]:
+    def around(self, work: Work, place: Place, log: StepLog) -> Iterator[Around]:
         """Give the step what this machine's network wants it to have. Raises InputError, MachineError."""
         if not self.authorities and not self.is_proxied:
             yield Around()
@@ -323,10 +342,13 @@ class StepRunner:
 
         with surroundings(
             self.authorities,
-            (root, directory),
+            (place.draft.root, place.directory),
             _environment(work.op, {}),
             proxy=(self.remote.environ, tell) if is_proxied else None,
         ) as around:
+            place.mounted.mounts += around.mounts
+            place.mounted.defaults |= around.defaults
+            place.mounted.env |= around.variables
             yield around
         self.remote.pins.update(around.fetched())
 
