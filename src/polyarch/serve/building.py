@@ -32,8 +32,10 @@ from polyarch.request.values import BuildRequest, Output, OutputType, is_address
 from polyarch.serve.asking import Client
 from polyarch.serve.attributes import read_request
 from polyarch.serve.caches import ClientCaches
+from polyarch.serve.calls import error_of
 from polyarch.serve.contexts import Found, KeptDirectories, LocalContexts, main_address
 from polyarch.serve.definitions import ContainerMounts, Definitions, LLBFrontend, Mounted
+from polyarch.serve.failures import Failures
 from polyarch.serve.inside import list_directory, read_part, stat_of
 from polyarch.serve.jobs import Job
 from polyarch.serve.lending import LentAgents, LentCredentials, LentSecrets
@@ -42,7 +44,9 @@ from polyarch.serve.outputs import ClientOutputs
 from polyarch.serve.policies import Policy
 from polyarch.serve.promises import Promise, Promises
 from polyarch.serve.sessions import Session
+from polyarch.store.snapshots import RecordType
 from polyarch.worker.container import Container
+from polyarch.worker.exec import Left
 
 __all__ = ["Answers", "Builds", "check_frontend"]
 
@@ -64,6 +68,7 @@ class _Lender:
     credentials: LentCredentials
     contexts: LocalContexts
     policy: Policy | None = None
+    left: Left | None = None
 
     def bring(self, graph: Graph, sink: Sink) -> None:
         """See Caller."""
@@ -94,6 +99,17 @@ class Builds:
     loop: asyncio.AbstractEventLoop
     threads: ThreadPoolExecutor
     answers: Answers
+    allowed: frozenset[str] | None = None
+    """The entitlements that requests may name, by their kinds; None for all."""
+
+    def check_allowed(self, request: SolveRequest) -> None:
+        """Raise InputError for an entitlement that clients of this server may not have."""
+        for each in request.entitlements:
+            if self.allowed is not None and each.partition("=")[0] not in self.allowed:
+                raise InputError(
+                    f"{each} is not allowed",
+                    hint=f"the server allows it by --allow-insecure-entitlement {each.partition('=')[0]}",
+                )
 
     def build(self, request: SolveRequest, session: Session, job: Job) -> dict[str, str]:
         """Build what is asked for; returns what the exporters answer.
@@ -114,9 +130,27 @@ class Builds:
         return {**exporter_response(result), **caches}
 
     def evaluate(self, promise: Promise) -> None:
-        """Build something without exporting it."""
-        with self._opened(_inner(promise)) as work:
-            work.carry_out(())
+        """Build something without exporting it.
+
+        A step that fails is told of with what debuggers want to mount, which is there until the build ends.
+        """
+        failures = Failures()
+        with self._opened(_inner(promise), failures.note) as work:
+            try:
+                work.carry_out(())
+            except PolyarchError as error:
+                details = failures.details(partial(self.promises.keep, promise.job))
+                raise error_of(error, details) from error
+
+    def forget(self, job: Job) -> None:
+        """Forget what was promised in a build that has ended, and remove what steps that failed have left."""
+        store, snapshotter = self.engine.store, self.engine.snapshotter
+        for tree in self.promises.forget(job):
+            top = tree.snapshots[-1] if tree.snapshots else None
+            record = store.snapshots.find(top) if top is not None else None
+            if top is not None and record is not None and record.type is RecordType.INTERNAL:
+                store.snapshots.remove(top)
+                snapshotter.remove(top)
 
     def ask(self, promise: Promise) -> Mapping[str, bytes]:
         """Answer a question about a Dockerfile, the attribute `requestid`. Raises what keeps it from being read."""
@@ -198,7 +232,7 @@ class Builds:
         return f"{LAYOUT_SCHEME}{path}@{result.digest}"
 
     @contextmanager
-    def _opened(self, promise: Promise) -> Iterator[_Work]:
+    def _opened(self, promise: Promise, left: Left | None = None) -> Iterator[_Work]:
         """Yield what a build needs: an engine that asks the client, and the request."""
         request, session, job = promise.request, promise.session, promise.job
         client = Client(session=session, loop=self.loop, cancel=job.cancel)
@@ -221,6 +255,7 @@ class Builds:
                 credentials=LentCredentials(client),
                 contexts=contexts,
                 policy=policy,
+                left=left,
             )
             nothing = Found(context="-", dockerfile="")
             asked = read_request(
@@ -320,6 +355,7 @@ class _Work:
             self.caches,
             self.engine.store.stat_index,
             self.bring_result,
+            self.engine.environ,
         )
 
     def carry_out(self, outputs: tuple[Output, ...]) -> BuildResult:

@@ -109,23 +109,25 @@ def _guarded(call: Call) -> Call:
     return guarded
 
 
-def error_of(error: Exception) -> GRPCError:
-    """Return what is told of an error: its text, what it hints at, and the place in the Dockerfile."""
+def error_of(error: Exception, details: bytes = b"") -> GRPCError:
+    """Return what is told of an error: its text, what it hints at, the place in the Dockerfile, and more `details`."""
     if isinstance(error, GRPCError):
         return error
     if isinstance(error, Cancelled):
         return GRPCError(Status.CANCELLED, "context canceled")
     if isinstance(error, PolyarchError):
         # Whatever it is: clients write the name of any other status before the message.
-        return GRPCError(Status.UNKNOWN, str(error).removeprefix(_SOLVING), _place_of(error))
+        return GRPCError(
+            Status.UNKNOWN, str(error).removeprefix(_SOLVING), _place_of(error) + details or None
+        )
     return error_of(InternalError(f"polyarch has a bug: {type(error).__name__}: {error}"))
 
 
-def _place_of(error: PolyarchError) -> bytes | None:
+def _place_of(error: PolyarchError) -> bytes:
     """Return the place of an error in a form that buildx shows with the lines around it."""
     place = error.place
     if not isinstance(place, Location):
-        return None
+        return b""
     text = {
         "info": {
             "filename": place.source.name,

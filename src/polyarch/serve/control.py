@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from grpclib.const import Handler as Method
@@ -94,12 +95,15 @@ class Control:
             job.cancel.cancel()
             raise
         finally:
-            self._builds.promises.forget(job)
             self._jobs.remove(job)
+            loop = asyncio.get_running_loop()
+            with suppress(RuntimeError):  # the server ends
+                await loop.run_in_executor(self._builds.threads, self._builds.forget, job)
 
     async def _solved(self, request: SolveRequest, job: Job) -> Mapping[str, str]:
         if not request.ref or not request.session:
             raise GRPCError(Status.INVALID_ARGUMENT, "a build needs a ref and a session")
+        self._builds.check_allowed(request)
         session = await self.sessions.find(request.session)
         if not (request.frontend or request.has_definition):
             # The client's own program decides what is built, and asks the gateway.

@@ -6,6 +6,7 @@ The config of an image is told beside the graph: in metadata of a frontend's res
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from polyarch.digest import sha256
 from polyarch.dockerfile.lowering.lower import Lowered
@@ -15,6 +16,7 @@ from polyarch.graph.op import ScratchOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import DEFAULT_PATH
 from polyarch.oci.config import ImageConfig, RunConfig, parse_config
+from polyarch.pipeline.reading import grant_devices
 from polyarch.platforms import Platform, host, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.progress import Sink
@@ -44,7 +46,9 @@ class Definitions:
         caches: ClientCaches,
         index: StatIndex,
         bring_result: Callable[[str], str],
+        environ: Mapping[str, str],
     ) -> None:
+        self._environ = environ
         self._bring_result = bring_result
         self._request = request
         self._contexts = contexts
@@ -57,7 +61,11 @@ class Definitions:
     @property
     def execs(self) -> ExecReader:
         """What reads exec ops, with what the request allows."""
-        return ExecReader(allow=frozenset(self._request.entitlements))
+        allow = self._request.entitlements
+        return ExecReader(
+            allow=frozenset(allow),
+            grant=partial(grant_devices, allow=allow, environ=self._environ),
+        )
 
     def lowering(self, definition: Definition, images: BaseImages) -> Lowering:
         """Return what makes the vertices of a definition; all are of one graph."""

@@ -291,6 +291,9 @@ class Gateways:
         ref = Message(data).text(23)
         if not ref:
             return Mounted(message=data)
+        left = self._promises.find_left(ref)
+        if left is not None:
+            return Mounted(message=data, result=left)
         promise = self._find_promise(ref)
         request = promise.request
         definition = definition_of(ref) if request.frontend else request.definition

@@ -7,6 +7,8 @@ from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.engine import open_engine
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.serving.answers import answers
+from polyarch.cli.serving.daemon import DAEMON_FLAGS, Daemon, read_daemon
+from polyarch.record import replace
 from polyarch.serve.address import Address, Certificates, default_address, parse_address
 
 __all__ = ["DIAL", "SERVE"]
@@ -20,16 +22,17 @@ def _serve(options: Options, context: Context) -> int:
     )
     text = options.text("addr") or default_address(context.environ)
     address = parse_address(text, certificates, is_open=options.is_set("insecure"))
-    return _answer(address, certificates, context)
+    return _answer(address, certificates, context, read_daemon(options, context.environ))
 
 
 def _dial(options: Options, context: Context) -> int:
-    del options
-    return _answer(Address(), Certificates(), context)
+    daemon = read_daemon(options, context.environ)
+    return _answer(Address(), Certificates(), context, daemon)
 
 
-def _answer(address: Address, certificates: Certificates, context: Context) -> int:
+def _answer(address: Address, certificates: Certificates, context: Context, daemon: Daemon) -> int:
     require_grpc()
+    context = replace(context, environ={**context.environ, **daemon.environ})
     with open_engine(context) as engine:
         # gRPC and asyncio, after what the engine forks.
         from polyarch.serve.server import Served, serve  # noqa: PLC0415
@@ -45,6 +48,7 @@ def _answer(address: Address, certificates: Certificates, context: Context) -> i
                 certificates=certificates,
                 answers=answers,
                 on_ready=ready,
+                allowed=daemon.allowed,
             )
         )
     return 0
@@ -64,6 +68,7 @@ SERVE = Command(
         "reaches it may do what you may: the socket is yours alone, and a port of other machines needs certificates."
     ),
     flags=(
+        *DAEMON_FLAGS,
         Flag(name="addr", help="Where to listen: unix://PATH, tcp://HOST:PORT or stdio"),
         Flag(
             name="insecure",
@@ -85,6 +90,7 @@ DIAL = Command(
         "machines reach this one by ssh, and nothing has to run here before."
     ),
     flags=(
+        *DAEMON_FLAGS,
         # What docker buildx chooses a node by, and how it shows that: there is one, which is here.
         Flag(name="platform", hidden=True),
         Flag(name="progress", hidden=True),
