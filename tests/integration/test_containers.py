@@ -153,4 +153,4 @@ def test_what_clients_may_not_ask_for(owner: Person, tmp_path: Path) -> None:
     process.communicate(timeout=60)
 
     assert ended.status != 0
-    assert "network.host is not allowed" in ended.err
+    assert "network.host is not allowed by build daemon configuration" in ended.err

@@ -22,6 +22,7 @@ from polyarch.pipeline.build import build_on
 from polyarch.pipeline.containers import container_on
 from polyarch.pipeline.definition import build_definition_on
 from polyarch.pipeline.questions import configs_on
+from polyarch.pipeline.reading import Reading, open_reading
 from polyarch.pipeline.recorded import exporter_response, recorded
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
@@ -40,13 +41,16 @@ from polyarch.serve.inside import list_directory, read_part, stat_of
 from polyarch.serve.jobs import Job
 from polyarch.serve.lending import LentAgents, LentCredentials, LentSecrets
 from polyarch.serve.messages import SolveRequest, read_input_metadata
+from polyarch.serve.metadata import AskedSource, source_metadata
 from polyarch.serve.outputs import ClientOutputs
 from polyarch.serve.policies import Policy
 from polyarch.serve.promises import Promise, Promises
 from polyarch.serve.sessions import Session
+from polyarch.store.blobs import Blobs
 from polyarch.store.snapshots import RecordType
 from polyarch.worker.container import Container
 from polyarch.worker.exec import Left
+from polyarch.worker.remote import RemoteSources
 
 __all__ = ["Answers", "Builds", "check_frontend"]
 
@@ -107,7 +111,7 @@ class Builds:
         for each in request.entitlements:
             if self.allowed is not None and each.partition("=")[0] not in self.allowed:
                 raise InputError(
-                    f"{each} is not allowed",
+                    f"granting entitlement {each} is not allowed by build daemon configuration",
                     hint=f"the server allows it by --allow-insecure-entitlement {each.partition('=')[0]}",
                 )
 
@@ -184,6 +188,27 @@ class Builds:
             resolver = images.resolver(job.cancel, pull=pull)
             image = resolver.resolve(parse_reference(name).canonical, platform)
         return image.root or image.digest, image.config
+
+    def metadata(self, promise: Promise, asked: AskedSource) -> bytes:
+        """Return what can be told of a source, a ResolveSourceMetaResponse. Raises as `source_metadata`."""
+        policy = self._policy(promise, self._client(promise))
+        if policy is not None:
+            policy.check_source(asked)
+        return self._metadata(promise, asked)
+
+    def _metadata(self, promise: Promise, asked: AskedSource) -> bytes:
+        cancel = promise.job.cancel
+        bare = replace(_inner(promise).request, frontend="", policy_session="")
+        with (
+            self._opened(replace(promise, request=bare)) as work,
+            open_reading(work.engine, work.request, promise.job.tell, cancel) as reading,
+        ):
+            return source_metadata(
+                asked, _Sources(work=work, reading=reading, cancel=cancel), cancel
+            )
+
+    def _client(self, promise: Promise) -> Client:
+        return Client(session=promise.session, loop=self.loop, cancel=promise.job.cancel)
 
     def read_file(self, promise: Promise, path: str, offset: int, size: int) -> bytes:
         """Return a part of a file of a result, from `offset` on, `size` bytes or (0) all. Raises NotFound."""
@@ -295,7 +320,7 @@ class Builds:
         request = promise.request
         if not request.policy_session:
             return None
-        policy = Policy(client=client, resolve=partial(self.resolve, promise, pull=False))
+        policy = Policy(client=client, tell=partial(self._metadata, promise))
         address = main_address(request.attributes)
         if is_address(address):
             policy.check_address(address)
@@ -319,6 +344,40 @@ class Builds:
             )
             other = replace(promise, request=request)
         return self._layout(other, path)
+
+
+@frozen
+class _Sources:
+    """Where sources are looked up for a client, as `polyarch.serve.metadata.Known`."""
+
+    work: _Work
+    reading: Reading
+    cancel: CancelToken
+
+    def image(self, name: str, platform: Platform, *, pull: bool) -> tuple[Digest, ImageConfig]:
+        """See Known."""
+        return self._resolved(parse_reference(name).canonical, platform, pull=pull)
+
+    def layout(self, address: str, store: str, platform: Platform) -> tuple[Digest, ImageConfig]:
+        """See Known."""
+        return self._resolved(self.work.caches.bring_layout(address, store), platform)
+
+    def _resolved(
+        self, name: str, platform: Platform, *, pull: bool = False
+    ) -> tuple[Digest, ImageConfig]:
+        images = self.work.engine.images(self.reading.sink)
+        image = images.resolver(self.cancel, pull=pull).resolve(name, platform)
+        return image.root or image.digest, image.config
+
+    @property
+    def remote(self) -> RemoteSources:
+        """See Known."""
+        return self.reading.remote
+
+    @property
+    def blobs(self) -> Blobs:
+        """See Known."""
+        return self.work.engine.store.blobs
 
 
 def _inner(promise: Promise) -> Promise:

@@ -12,7 +12,7 @@ FRONTEND_CAPABILITIES = (
     "solve.base", "resolveimage", "resolveimage.resolvemode", "readfile", "return", "returnmap", "readdir", "statfile",
     "importcaches", "proto.refarray", "reference.output", "frontend.inputs", "gateway.solve.metadata", "frontend.caps",
     "gateway.exec", "gateway.exec.extrahosts", "gateway.exec.secretenv", "gateway.exec.signals", "gateway.exec.filesystem",
-    "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings", "reference.attestations",
+    "source.metaresolver", "source.metaresolver.http.checksumrequest", "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings", "reference.attestations",
 )
 LLB_CAPABILITIES = (
     "source.image", "source.image.resolvemode", "source.image.layerlimit", "source.image.checksum", "source.local", "source.local.unique", "source.local.sessionid",

@@ -37,6 +37,7 @@ from polyarch.serve.inside import list_directory, read_part, stat_of
 from polyarch.serve.jobs import Job
 from polyarch.serve.llb.execs import ExecReader
 from polyarch.serve.messages import CONFIG, SolveRequest, typed
+from polyarch.serve.metadata import AskedSource
 from polyarch.serve.programs import Programs
 from polyarch.serve.promises import Promise, definition_of
 from polyarch.serve.sessions import Session
@@ -93,6 +94,7 @@ class Gateways:
             "ReadDir": self._read_directory,
             "StatFile": self._stat_file,
             "ResolveImageConfig": self._resolve,
+            "ResolveSourceMeta": self._source_metadata,
             "Warn": self._warn,
             "NewContainer": self._new_container,
             "ReleaseContainer": self._release_container,
@@ -121,7 +123,7 @@ class Gateways:
                 async with asyncio.timeout(_SECONDS):
                     await self._changed.wait_for(lambda: ref in self._gateways)
             except TimeoutError as error:
-                raise GRPCError(Status.NOT_FOUND, f"unknown job {ref}") from error
+                raise GRPCError(Status.NOT_FOUND, f"no such job {ref}") from error
             return self._gateways[ref]
 
     async def result(
@@ -340,6 +342,12 @@ class Gateways:
         promise = gateway.promise(gateway.request)
         digest, config = await self._threaded(resolve, promise, name, platform)
         return field(1, digest) + field(2, _config_bytes(config)) + field(3, name)
+
+    async def _source_metadata(self, gateway: _Gateway, message: Message) -> bytes:
+        if not message.all(1):
+            raise GRPCError(Status.INVALID_ARGUMENT, "source is required")
+        promise = gateway.promise(gateway.request)
+        return await self._threaded(self._builds.metadata, promise, AskedSource(message=message))
 
     async def _warn(self, gateway: _Gateway, message: Message) -> bytes:
         source = Message(message.bytes(6))

@@ -1,7 +1,7 @@
 """Policies of a client: it is asked of each source of a build whether that may be used.
 
-Images are described by their digests and configs if it wants to know more; of other sources nothing is known before they are
-fetched. A source that the client wants to be replaced by another one is refused: it is resolved already.
+If it wants to know more, sources are described as far as they can be before they are used. One that the client wants to be
+replaced by another is refused: it is resolved already.
 
 Source: BuildKit's `sourcepolicy/policysession`, `solver/llbsolver/policy.go`.
 """
@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from polyarch.buildkit.messages import pairs
-from polyarch.digest import Digest
+from polyarch.buildkit.messages import pairs, read_pairs
 from polyarch.errors import InputError
-from polyarch.golang.json import compact
 from polyarch.golang.strconv import quote
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import GitOp, HttpOp, ImageOp, LocalOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import IMAGE_SCHEME
-from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform
 from polyarch.record import field as record_field
 from polyarch.record import frozen
 from polyarch.serve.asking import Client
+from polyarch.serve.metadata import AskedSource
 from polyarch.text.giturl import parse_git_reference
 from polyarch.wire import Message, field
 
@@ -33,7 +31,8 @@ _CHECK = "/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolic
 _ALLOW, _DENY, _CONVERT = range(3)
 _ACTIONS = {_DENY: "DENY", _CONVERT: "CONVERT"}
 
-Resolve = Callable[[str, Platform], tuple[Digest, ImageConfig]]
+Tell = Callable[[AskedSource], bytes]
+"""Returns what can be told of a source: a ResolveSourceMetaResponse."""
 
 
 @frozen
@@ -48,13 +47,20 @@ class _Source:
         """Return a SourceOp."""
         return field(1, self.identifier) + pairs(2, self.attributes)
 
+    def platform_message(self) -> bytes:
+        """Return a Platform, b"" for none."""
+        told = self.platform
+        if told is None:
+            return b""
+        return field(1, told.architecture) + field(2, told.os) + field(3, told.variant)
+
 
 @frozen
 class Policy:
-    """What a client says of sources; `resolve` knows images."""
+    """What a client says of sources; `tell` knows more of them."""
 
     client: Client
-    resolve: Resolve
+    tell: Tell
 
     def check(self, graph: Graph) -> None:
         """Ask of all sources of a graph. Raises InputError for one that isn't allowed, RemoteError."""
@@ -74,10 +80,21 @@ class Policy:
         full = address.partition("#")[0]
         self._check(_Source(identifier=f"git://{rest}", attributes={"git.fullurl": full}))
 
+    def check_source(self, asked: AskedSource) -> None:
+        """Ask of a source that the client itself wants to know more of. Raises as `check`."""
+        told = asked.source
+        self._check(
+            _Source(
+                identifier=told.text(1),
+                attributes=read_pairs(told, 2),
+                platform=asked.platform,
+            )
+        )
+
     def _check(self, source: _Source) -> None:
         answer = self._ask(source, b"")
         if answer.all(2):
-            answer = self._ask(source, self._more(source, Message(answer.bytes(2))))
+            answer = self._ask(source, self._more(source, answer.bytes(2)))
         if not answer.all(1):
             raise InputError(
                 f"the policy wants to know more of {source.identifier} than can be told yet"
@@ -92,24 +109,16 @@ class Policy:
             )
 
     def _ask(self, source: _Source, more: bytes) -> Message:
-        platform = b""
-        if source.platform is not None:
-            told = source.platform
-            platform = field(1, told.architecture) + field(2, told.os) + field(3, told.variant)
+        platform = source.platform_message()
         described = field(1, source.message()) + more
         return Message(self.client.ask(_CHECK, field(1, platform) + field(2, described)))
 
-    def _more(self, source: _Source, wanted: Message) -> bytes:
-        """Return what is known of an image beside its name. Raises InputError for what isn't known."""
-        image = Message(wanted.bytes(6))
-        if source.platform is None or image.integer(2) or image.all(3):
-            raise InputError(
-                f"the policy wants to know more of {source.identifier} than can be told yet",
-                hint="digests and configs of images are; signatures, attestations and commits aren't",
-            )
-        name = source.identifier.removeprefix(IMAGE_SCHEME)
-        digest, config = self.resolve(name, source.platform)
-        return field(2, field(1, digest) + field(2, compact(config.to_json())))
+    def _more(self, source: _Source, wanted: bytes) -> bytes:
+        """Return what is known of a source beside its name. Raises InputError for what isn't known."""
+        platform = field(2, source.platform_message()) if source.platform is not None else b""
+        request = Message(wanted + field(1, source.message()) + platform)
+        told = Message(self.tell(AskedSource(message=request)))
+        return b"".join(field(number, told.bytes(number)) for number in (2, 3, 4))
 
 
 def _source(vertex: Vertex) -> _Source | None:

@@ -47,7 +47,7 @@ from polyarch.serve.receiving import Wanted
 from polyarch.text.giturl import parse_git_reference
 from polyarch.wire import Message
 
-__all__ = ["RESULT_SCHEME", "Locals", "Lowering"]
+__all__ = ["RESULT_SCHEME", "Locals", "Lowering", "read_git", "read_http"]
 
 _KINDS = {5: "build"}
 _HEADERS = ("Accept", "User-Agent")
@@ -189,19 +189,7 @@ class Lowering:
         raise InputError(f"sources like {identifier} aren't supported yet")
 
     def _file(self, op: Op, url: str, attributes: Mapping[str, str]) -> Vertex:
-        made = HttpOp(
-            url=url,
-            filename=attributes.get("http.filename") or url.rstrip("/").rpartition("/")[2],
-            checksum=attributes.get("http.checksum", ""),
-            headers=tuple(
-                (name, attributes[key])
-                for name in _HEADERS
-                if (key := f"http.header.{name.lower()}") in attributes
-            ),
-            auth_secret=attributes.get("http.authheadersecret", ""),
-        )
-        if any(name.startswith("http.sig.") for name in attributes):
-            raise InputError("signatures of files of web servers aren't verified yet")
+        made = read_http(url, attributes)
         vertex = self._add(op, made, (), url)
         mode, uid, gid = (attributes.get(f"http.{each}", "") for each in ("perm", "uid", "gid"))
         if not (mode or uid or gid):
@@ -243,15 +231,37 @@ class Lowering:
         return self._add(op, LocalOp(name=key), (), f"{_LOCAL}{name}")
 
     def _git(self, op: Op, identifier: str, attributes: Mapping[str, str]) -> Vertex:
-        address, _, fragment = identifier.partition("#")
-        full = attributes.get("git.fullurl") or address.replace("git://", "https://", 1)
-        reference = parse_git_reference(f"{full}#{fragment}" if fragment else full)
-        if reference is None:
-            raise InputError(f"{full} isn't the address of a repository")
-        made = git_op(reference, keep_git_dir=attributes.get("git.keepgitdir") == "true")
-        if checksum := attributes.get("git.checksum", ""):
-            made = replace(made, checksum=checksum)
-        return self._add(op, made, (), identifier)
+        return self._add(op, read_git(identifier, attributes), (), identifier)
+
+
+def read_http(url: str, attributes: Mapping[str, str]) -> HttpOp:
+    """Read a source that is a file of a web server. Raises InputError."""
+    if any(name.startswith("http.sig.") for name in attributes):
+        raise InputError("signatures of files of web servers aren't verified yet")
+    return HttpOp(
+        url=url,
+        filename=attributes.get("http.filename") or url.rstrip("/").rpartition("/")[2],
+        checksum=attributes.get("http.checksum", ""),
+        headers=tuple(
+            (name, attributes[key])
+            for name in _HEADERS
+            if (key := f"http.header.{name.lower()}") in attributes
+        ),
+        auth_secret=attributes.get("http.authheadersecret", ""),
+    )
+
+
+def read_git(identifier: str, attributes: Mapping[str, str]) -> GitOp:
+    """Read a source that is a commit. Raises InputError."""
+    address, _, fragment = identifier.partition("#")
+    full = attributes.get("git.fullurl") or address.replace("git://", "https://", 1)
+    reference = parse_git_reference(f"{full}#{fragment}" if fragment else full)
+    if reference is None:
+        raise InputError(f"{full} isn't the address of a repository")
+    made = git_op(reference, keep_git_dir=attributes.get("git.keepgitdir") == "true")
+    if checksum := attributes.get("git.checksum", ""):
+        made = replace(made, checksum=checksum)
+    return made
 
 
 def _mode(text: str) -> int:
