@@ -279,7 +279,8 @@ class Builds:
                 agents=stack.enter_context(closing(agents)),
                 credentials=LentCredentials(client),
                 contexts=contexts,
-                policy=policy,
+                # Graphs are checked before their sources are resolved.
+                policy=policy if request.frontend else None,
                 left=left,
             )
             nothing = Found(context="-", dockerfile="")
@@ -304,6 +305,7 @@ class Builds:
                 request=asked,
                 caches=caches,
                 contexts=contexts,
+                policy=policy,
                 bring_result=lambda ref: self._layout(
                     self._promised(ref), caches.directory("input")
                 ),
@@ -405,6 +407,7 @@ class _Work:
     caches: ClientCaches
     contexts: LocalContexts
     bring_result: Callable[[str], str]
+    policy: Policy | None = None
 
     def definitions(self, kind: type[D]) -> D:
         """Return what reads definitions."""
@@ -415,6 +418,7 @@ class _Work:
             self.engine.store.stat_index,
             self.bring_result,
             self.engine.environ,
+            self.policy,
         )
 
     def carry_out(self, outputs: tuple[Output, ...]) -> BuildResult:

@@ -25,8 +25,9 @@ from polyarch.serve.caches import ClientCaches
 from polyarch.serve.contexts import LocalContexts
 from polyarch.serve.llb.definition import EXEC, Definition, Op, read_definition
 from polyarch.serve.llb.execs import ExecReader
-from polyarch.serve.llb.graphs import Locals, Lowering
+from polyarch.serve.llb.graphs import Locals, Lowering, as_it_is
 from polyarch.serve.messages import CONFIG, SolveRequest
+from polyarch.serve.policies import Policy
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.statindex import StatIndex
 from polyarch.wire import Message, field
@@ -47,7 +48,9 @@ class Definitions:
         index: StatIndex,
         bring_result: Callable[[str], str],
         environ: Mapping[str, str],
+        policy: Policy | None,
     ) -> None:
+        self._policy = policy
         self._environ = environ
         self._bring_result = bring_result
         self._request = request
@@ -70,6 +73,7 @@ class Definitions:
     def lowering(self, definition: Definition, images: BaseImages) -> Lowering:
         """Return what makes the vertices of a definition; all are of one graph."""
         return Lowering(
+            replaced=self._policy.replaced if self._policy is not None else as_it_is,
             definition=definition,
             maker=self.maker,
             images=images,

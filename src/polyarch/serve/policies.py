@@ -1,7 +1,7 @@
 """Policies of a client: it is asked of each source of a build whether that may be used.
 
 If it wants to know more, sources are described as far as they can be before they are used. One that the client wants to be
-replaced by another is refused: it is resolved already.
+replaced by another one is, in graphs; those of Dockerfiles are resolved already, which is refused.
 
 Source: BuildKit's `sourcepolicy/policysession`, `solver/llbsolver/policy.go`.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from polyarch.buildkit.messages import pairs, read_pairs
 from polyarch.errors import InputError
+from polyarch.golang.json import compact
 from polyarch.golang.strconv import quote
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import GitOp, HttpOp, ImageOp, LocalOp
@@ -19,8 +20,9 @@ from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import IMAGE_SCHEME
 from polyarch.platforms import Platform
 from polyarch.record import field as record_field
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.serve.asking import Client
+from polyarch.serve.calls import Detailed
 from polyarch.serve.metadata import AskedSource
 from polyarch.text.giturl import parse_git_reference
 from polyarch.wire import Message, field
@@ -29,6 +31,8 @@ __all__ = ["Policy"]
 
 _CHECK = "/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy"
 _ALLOW, _DENY, _CONVERT = range(3)
+_DECISION = "github.com/moby/buildkit/policysession.DecisionResponse+json"
+_MOST_CHANGES = 10
 _ACTIONS = {_DENY: "DENY", _CONVERT: "CONVERT"}
 
 Tell = Callable[[AskedSource], bytes]
@@ -91,7 +95,27 @@ class Policy:
             )
         )
 
+    def replaced(
+        self, identifier: str, attributes: Mapping[str, str], platform: Platform
+    ) -> tuple[str, Mapping[str, str]]:
+        """Return what a source of a graph is to be, which may be another one. Raises as `check`."""
+        source = _Source(identifier=identifier, attributes=attributes, platform=platform)
+        for _ in range(_MOST_CHANGES):
+            decision = self._decision(source)
+            if decision.integer(1) != _CONVERT or not decision.all(3):
+                _require(source, decision)
+                return source.identifier, source.attributes
+            update = Message(decision.bytes(3))
+            changed = read_pairs(update, 2) if update.all(2) else source.attributes
+            source = replace(
+                source, identifier=update.text(1) or source.identifier, attributes=changed
+            )
+        raise InputError(f"the policy replaces {identifier} again and again")
+
     def _check(self, source: _Source) -> None:
+        _require(source, self._decision(source))
+
+    def _decision(self, source: _Source) -> Message:
         answer = self._ask(source, b"")
         if answer.all(2):
             answer = self._ask(source, self._more(source, answer.bytes(2)))
@@ -99,14 +123,7 @@ class Policy:
             raise InputError(
                 f"the policy wants to know more of {source.identifier} than can be told yet"
             )
-        decision = Message(answer.bytes(1))
-        action = decision.integer(1)
-        if action != _ALLOW:
-            named = _ACTIONS.get(action, str(action))
-            told = "".join(f": {each.text(1)}" for each in decision.messages(2))
-            raise InputError(
-                f"source {quote(source.identifier)} not allowed by policy: action {named}{told}"
-            )
+        return Message(answer.bytes(1))
 
     def _ask(self, source: _Source, more: bytes) -> Message:
         platform = source.platform_message()
@@ -119,6 +136,21 @@ class Policy:
         request = Message(wanted + field(1, source.message()) + platform)
         told = Message(self.tell(AskedSource(message=request)))
         return b"".join(field(number, told.bytes(number)) for number in (2, 3, 4))
+
+
+def _require(source: _Source, decision: Message) -> None:
+    """Raise InputError, with the policy's own words as details, for a source that isn't allowed as it is."""
+    action = decision.integer(1)
+    if action == _ALLOW:
+        return
+    named = _ACTIONS.get(action, str(action))
+    words = [each.text(1) for each in decision.messages(2)]
+    told = {"action": action, "denyMessages": [{"message": each} for each in words]}
+    raise Detailed(
+        f"source {quote(source.identifier)} not allowed by policy: action {named}"
+        + "".join(f": {each}" for each in words),
+        field(3, field(1, _DECISION) + field(2, compact(told))),
+    )
 
 
 def _source(vertex: Vertex) -> _Source | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from polyarch.graph.op import GitOp, HttpOp, ImageOp, LocalOp, MergeOp
 from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken
+from polyarch.serve.calls import Detailed, error_of
 from polyarch.serve.metadata import AskedSource, source_metadata
 from polyarch.serve.policies import Policy
 from polyarch.wire import Message, field
@@ -134,6 +136,26 @@ def test_a_source_that_the_client_asks_about() -> None:
 
     with pytest.raises(InputError, match="not allowed by policy"):
         policy(client).check_source(AskedSource(message=message))
+
+
+def test_a_source_of_a_graph_that_is_replaced() -> None:
+    name = "docker-image://docker.io/library/"
+    convert = field(1, field(1, 2) + field(3, field(1, f"{name}b:1")))
+    client = Client(docker_image=[convert, ALLOW])
+
+    found = policy(client).replaced(f"{name}a:1", {"image.layerlimit": "1"}, ARM)
+
+    assert found == (f"{name}b:1", {"image.layerlimit": "1"})
+    assert [asked for asked, _, _ in client.asked] == [f"{name}a:1", f"{name}b:1"]
+
+
+def test_the_words_of_a_policy_are_details() -> None:
+    with pytest.raises(Detailed) as caught:
+        policy(Client(local=[DENY])).replaced("local://context", {}, ARM)
+
+    told = Message(Message(error_of(caught.value).details).bytes(3))
+    assert told.text(1).endswith("policysession.DecisionResponse+json")
+    assert json.loads(told.bytes(2))["denyMessages"] == [{"message": "not here"}]
 
 
 @pytest.mark.parametrize(
