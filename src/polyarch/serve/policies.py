@@ -110,7 +110,10 @@ class Policy:
             source = replace(
                 source, identifier=update.text(1) or source.identifier, attributes=changed
             )
-        raise InputError(f"the policy replaces {identifier} again and again")
+        raise InputError(
+            f"too many policy requests on {identifier}",
+            hint="the policy replaces it again and again",
+        )
 
     def _check(self, source: _Source) -> None:
         _require(source, self._decision(source))
