@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from polyarch.graph.graph import Graph
 from polyarch.progress import Sink
 from polyarch.registry.credentials import Credentials
 from polyarch.worker.secrets import SecretSource
+
+if TYPE_CHECKING:
+    from polyarch.worker.exec import Left
 
 __all__ = ["Caller"]
 
@@ -30,6 +33,10 @@ class Caller(Protocol):
     @property
     def credentials(self) -> Credentials:
         """Who they are at registries."""
+
+    @property
+    def left(self) -> Left | None:
+        """What is told of what steps that fail have left, None if they don't want to know."""
 
     def bring(self, graph: Graph, sink: Sink) -> None:
         """Bring what a graph reads of build contexts to where the request says that these are; shown to `sink`.

@@ -125,6 +125,7 @@ class Crew:
             self.emulated,
             self._note_emulation,
             caches.mounts if caches else None,
+            self._engine.caller.left if self._engine.caller else None,
         )
 
     def _note_emulation(self, platform: Platform, emulation: Emulation) -> None:

@@ -22,7 +22,7 @@ from polyarch.runtime.network import resolv_conf
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Network
 from polyarch.store.store import Store
-from polyarch.worker.exec import StepRunner
+from polyarch.worker.exec import Left, StepRunner
 from polyarch.worker.mounts import KeptMounts, StepMounts
 from polyarch.worker.remote import RemoteSources
 from polyarch.worker.source_image import ImageSource
@@ -65,10 +65,12 @@ class Programs:
         emulated: LateEmulatedSteps,
         note_emulation: Callable[[Platform, Emulation], None],
         kept: KeptMounts | None = None,
+        left: Left | None = None,
     ) -> StepRunner:
         """Return what runs the steps of one build, on what its images come from.
 
-        `note_emulation` is told by what they are emulated; `kept` has what cache mounts begin with.
+        `note_emulation` is told by what they are emulated; `kept` has what cache mounts begin with; `left` is told what
+        steps that fail have left.
         """
         store, snapshotter = images.store, images.snapshotter
         return StepRunner(
@@ -90,6 +92,7 @@ class Programs:
             in_machines=emulated.in_machines,
             is_offline=is_offline(self.environ),
             is_proxied=is_proxied(self.environ),
+            left=left,
             authorities=tuple(each.path for each in find_authorities(self.environ)),
         )
 

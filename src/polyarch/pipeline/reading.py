@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,15 @@ from polyarch.worker.secrets import Secrets, sources_of
 if TYPE_CHECKING:
     from polyarch.pipeline.fetched import Fetcher
 
-__all__ = ["Dates", "Reading", "linter_of", "lower_options", "open_reading", "tell_findings"]
+__all__ = [
+    "Dates",
+    "Reading",
+    "grant_devices",
+    "linter_of",
+    "lower_options",
+    "open_reading",
+    "tell_findings",
+]
 
 _OWN_ADDRESS = "127.0.0.1"
 """The build argument that makes an index even of one platform."""
@@ -265,16 +273,25 @@ def _device_granter(
     request: BuildRequest, environ: Mapping[str, str]
 ) -> Callable[[Sequence[Device]], tuple[str, ...]]:
     """Return what chooses devices of this machine for a step, and refuses those that aren't allowed."""
+    return lambda devices: grant_devices(
+        [(each.name, each.required) for each in devices], request.allow, environ
+    )
 
-    def grant(devices: Sequence[Device]) -> tuple[str, ...]:
-        from polyarch.cdi.devices import (  # noqa: PLC0415 few steps have any
-            Wish,
-            find_devices,
-            parse_grants,
-            spec_directories,
-        )
 
-        wishes = [Wish(name=each.name, required=each.required) for each in devices]
-        return find_devices(spec_directories(environ)).grant(wishes, parse_grants(request.allow))
+def grant_devices(
+    wishes: Sequence[tuple[str, bool]], allow: Iterable[str], environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return the full names of the devices of this machine that a step gets of those it asks for.
 
-    return grant
+    They are asked for by name, each required or not; `allow` are the entitlements. Raises InputError for one that isn't
+    allowed, NotFound.
+    """
+    from polyarch.cdi.devices import (  # noqa: PLC0415 few steps have any
+        Wish,
+        find_devices,
+        parse_grants,
+        spec_directories,
+    )
+
+    wanted = [Wish(name=name, required=required) for name, required in wishes]
+    return find_devices(spec_directories(environ)).grant(wanted, parse_grants(allow))

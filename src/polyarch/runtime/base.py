@@ -6,14 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from polyarch.errors import NamespaceForbidden
+from polyarch.errors import NamespaceForbidden, NoRuntime
 from polyarch.namespaces.subids import MORE_IDS
 from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.request.talk import SILENCE, Talk
 from polyarch.runtime.step import Host, Step
 
-__all__ = ["NEEDS_ROOT", "Ended", "OnOutput", "Refused", "Runtime", "check_ids", "refused_step"]
+__all__ = [
+    "NEEDS_ROOT",
+    "Ended",
+    "OnOutput",
+    "Refused",
+    "Runtime",
+    "check_ids",
+    "check_talk",
+    "refused_step",
+]
 
 NEEDS_ROOT = "only builds by root have them"
 
@@ -75,6 +84,15 @@ def refused_step(reason: str, on_output: OnOutput) -> Ended:
     """Say on a step's standard error why it can't be started; return that as its end."""
     on_output(2, f"{reason}\n".encode(errors="surrogateescape"))
     return Ended(status=1, refused=reason)
+
+
+def check_talk(talk: Talk, name: str) -> None:
+    """Raise NoRuntime for what is asked of the runtime `name` that only our own sandbox does."""
+    if talk.on_started is not None or talk.beside is not None:
+        raise NoRuntime(
+            f"containers that several programs run in can't be had with {name}",
+            hint="leave POLYARCH_RUNTIME out, where the kernel allows namespaces",
+        )
 
 
 def check_ids(step: Step, host: Host) -> None:

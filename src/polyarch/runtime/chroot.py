@@ -13,7 +13,7 @@ from pathlib import Path
 from polyarch.errors import NoRuntime
 from polyarch.progress import CancelToken
 from polyarch.request.talk import SILENCE, Talk
-from polyarch.runtime.base import Ended, OnOutput, Refused, refused_step
+from polyarch.runtime.base import Ended, OnOutput, Refused, check_talk, refused_step
 from polyarch.runtime.bundle import mount_points
 from polyarch.runtime.capability import DEFAULT_CAPABILITIES, capability_names
 from polyarch.runtime.configuration import Plan
@@ -49,6 +49,7 @@ class ChrootRuntime:
             raise NoRuntime(
                 "no terminal can be had where nothing can be mounted", hint="leave -t out"
             )
+        check_talk(talk, self.name)
         cancel.check()
         aside = directory / "aside"
         aside.mkdir()

@@ -233,7 +233,8 @@ class Plan(TypedDict):
     """What the sandbox is sent of a step.
 
     `nodev` closes devices by the mounts' options, `seccomp` is a filter's program in hexadecimal, and `cgroups`
-    are the directories of those that the step is put into.
+    are the directories of those that the step is put into. An `announced` one hands out a descriptor of its first
+    process before its program starts; one `beside` another step is given that one's, and joins it.
     """
 
     config: Config
@@ -242,3 +243,5 @@ class Plan(TypedDict):
     cgroups: list[str]
     handed: NotRequired[Handing]
     chroot: NotRequired[bool]
+    announced: NotRequired[bool]
+    beside: NotRequired[bool]

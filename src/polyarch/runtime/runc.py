@@ -17,7 +17,15 @@ from polyarch.process import Child, base_environment, run
 from polyarch.progress import CancelToken
 from polyarch.record import replace
 from polyarch.request.talk import SILENCE, Talk
-from polyarch.runtime.base import NEEDS_ROOT, Ended, OnOutput, Refused, check_ids, refused_step
+from polyarch.runtime.base import (
+    NEEDS_ROOT,
+    Ended,
+    OnOutput,
+    Refused,
+    check_ids,
+    check_talk,
+    refused_step,
+)
 from polyarch.runtime.bundle import mount_points, write_bundle
 from polyarch.runtime.cgroup import cgroup_name, check_cgroup, find_cgroup, make_parent
 from polyarch.runtime.feed import Feed
@@ -82,6 +90,7 @@ class OciRuntime:
                 f"no terminal can be had with {self.name}",
                 hint="leave -t out, or set POLYARCH_RUNTIME=sandbox",
             )
+        check_talk(talk, self.name)
         cancel.check()
         check_ids(step, self._host)
         check_cgroup(step, self._host)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from polyarch.buildkit.messages import Stat
 from polyarch.digest import Digest
@@ -18,8 +19,10 @@ from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.config import ImageConfig
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pipeline.build import build_on
+from polyarch.pipeline.containers import container_on
 from polyarch.pipeline.definition import build_definition_on
 from polyarch.pipeline.questions import configs_on
+from polyarch.pipeline.reading import Reading, open_reading
 from polyarch.pipeline.recorded import exporter_response, recorded
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
@@ -31,21 +34,31 @@ from polyarch.request.values import BuildRequest, Output, OutputType, is_address
 from polyarch.serve.asking import Client
 from polyarch.serve.attributes import read_request
 from polyarch.serve.caches import ClientCaches
+from polyarch.serve.calls import error_of
 from polyarch.serve.contexts import Found, KeptDirectories, LocalContexts, main_address
-from polyarch.serve.definitions import LLBFrontend
+from polyarch.serve.definitions import ContainerMounts, Definitions, LLBFrontend, Mounted
+from polyarch.serve.failures import Failures
 from polyarch.serve.inside import list_directory, read_part, stat_of
 from polyarch.serve.jobs import Job
 from polyarch.serve.lending import LentAgents, LentCredentials, LentSecrets
 from polyarch.serve.messages import SolveRequest, read_input_metadata
+from polyarch.serve.metadata import AskedSource, source_metadata
 from polyarch.serve.outputs import ClientOutputs
 from polyarch.serve.policies import Policy
 from polyarch.serve.promises import Promise, Promises
 from polyarch.serve.sessions import Session
+from polyarch.store.blobs import Blobs
+from polyarch.store.snapshots import RecordType
+from polyarch.worker.container import Container
+from polyarch.worker.exec import Left
+from polyarch.worker.remote import RemoteSources
 
 __all__ = ["Answers", "Builds", "check_frontend"]
 
 Answers = Callable[[str, Engine, BuildRequest, Sink, CancelToken], Mapping[str, bytes]]
 """Answers a question about a Dockerfile by its name, in the form in which frontends do."""
+
+D = TypeVar("D", bound=Definitions)
 
 _BUILDER = "default/default"
 _GATEWAY = "gateway.v0"
@@ -60,6 +73,7 @@ class _Lender:
     credentials: LentCredentials
     contexts: LocalContexts
     policy: Policy | None = None
+    left: Left | None = None
 
     def bring(self, graph: Graph, sink: Sink) -> None:
         """See Caller."""
@@ -90,6 +104,17 @@ class Builds:
     loop: asyncio.AbstractEventLoop
     threads: ThreadPoolExecutor
     answers: Answers
+    allowed: frozenset[str] | None = None
+    """The entitlements that requests may name, by their kinds; None for all."""
+
+    def check_allowed(self, request: SolveRequest) -> None:
+        """Raise InputError for an entitlement that clients of this server may not have."""
+        for each in request.entitlements:
+            if self.allowed is not None and each.partition("=")[0] not in self.allowed:
+                raise InputError(
+                    f"granting entitlement {each} is not allowed by build daemon configuration",
+                    hint=f"the server allows it by --allow-insecure-entitlement {each.partition('=')[0]}",
+                )
 
     def build(self, request: SolveRequest, session: Session, job: Job) -> dict[str, str]:
         """Build what is asked for; returns what the exporters answer.
@@ -110,9 +135,28 @@ class Builds:
         return {**exporter_response(result), **caches}
 
     def evaluate(self, promise: Promise) -> None:
-        """Build something without exporting it."""
-        with self._opened(_inner(promise)) as work:
-            work.carry_out(())
+        """Build something without exporting it.
+
+        A step that fails is told of with what debuggers want to mount, which is there until the build ends.
+        """
+        failures = Failures()
+        with self._opened(_inner(promise), failures.note) as work:
+            try:
+                work.carry_out(())
+            except PolyarchError as error:
+                details = failures.details(partial(self.promises.keep, promise.job))
+                raise error_of(error, details) from error
+
+    def forget(self, job: Job) -> None:
+        """Forget what was promised in a build that has ended, and remove what steps that failed have left."""
+        store, snapshotter = self.engine.store, self.engine.snapshotter
+        for tree in self.promises.forget(job):
+            top = tree.snapshots[-1] if tree.snapshots else None
+            record = store.snapshots.find(top) if top is not None else None
+            if top is not None and record is not None and record.type is RecordType.INTERNAL:
+                store.snapshots.remove(top)
+                snapshotter.remove(top)
+        job.layouts.clear()
 
     def ask(self, promise: Promise) -> Mapping[str, bytes]:
         """Answer a question about a Dockerfile, the attribute `requestid`. Raises what keeps it from being read."""
@@ -147,6 +191,27 @@ class Builds:
             image = resolver.resolve(parse_reference(name).canonical, platform)
         return image.root or image.digest, image.config
 
+    def metadata(self, promise: Promise, asked: AskedSource) -> bytes:
+        """Return what can be told of a source, a ResolveSourceMetaResponse. Raises as `source_metadata`."""
+        policy = self._policy(promise, self._client(promise))
+        if policy is not None:
+            policy.check_source(asked)
+        return self._metadata(promise, asked)
+
+    def _metadata(self, promise: Promise, asked: AskedSource) -> bytes:
+        cancel = promise.job.cancel
+        bare = replace(_inner(promise).request, frontend="", policy_session="")
+        with (
+            self._opened(replace(promise, request=bare)) as work,
+            open_reading(work.engine, work.request, promise.job.tell, cancel) as reading,
+        ):
+            return source_metadata(
+                asked, _Sources(work=work, reading=reading, cancel=cancel), cancel
+            )
+
+    def _client(self, promise: Promise) -> Client:
+        return Client(session=promise.session, loop=self.loop, cancel=promise.job.cancel)
+
     def read_file(self, promise: Promise, path: str, offset: int, size: int) -> bytes:
         """Return a part of a file of a result, from `offset` on, `size` bytes or (0) all. Raises NotFound."""
         with self._files(promise) as root:
@@ -161,6 +226,22 @@ class Builds:
         """Return what there is to tell of a file of a result. Raises NotFound."""
         with self._files(promise) as root:
             return stat_of(root, path)
+
+    @contextmanager
+    def container(
+        self,
+        promise: Promise,
+        mounts: Sequence[Mounted],
+        told: bytes,
+        platform: Platform,
+        cancel: CancelToken,
+    ) -> Iterator[Container]:
+        """Yield a container of mounts; `told` is what an ExecOp says beside them. Raises what building them raises."""
+        with self._opened(_inner(promise)) as work:
+            wanted = ContainerMounts(work.definitions(Definitions), mounts, told, platform)
+            sink = promise.job.tell
+            with container_on(work.engine, work.request, wanted, sink, cancel) as container:
+                yield container
 
     @contextmanager
     def _files(self, promise: Promise) -> Iterator[Path]:
@@ -178,7 +259,7 @@ class Builds:
         return f"{LAYOUT_SCHEME}{path}@{result.digest}"
 
     @contextmanager
-    def _opened(self, promise: Promise) -> Iterator[_Work]:
+    def _opened(self, promise: Promise, left: Left | None = None) -> Iterator[_Work]:
         """Yield what a build needs: an engine that asks the client, and the request."""
         request, session, job = promise.request, promise.session, promise.job
         client = Client(session=session, loop=self.loop, cancel=job.cancel)
@@ -200,7 +281,9 @@ class Builds:
                 agents=stack.enter_context(closing(agents)),
                 credentials=LentCredentials(client),
                 contexts=contexts,
-                policy=policy,
+                # Graphs are checked before their sources are resolved.
+                policy=policy if request.frontend else None,
+                left=left,
             )
             nothing = Found(context="-", dockerfile="")
             asked = read_request(
@@ -224,6 +307,7 @@ class Builds:
                 request=asked,
                 caches=caches,
                 contexts=contexts,
+                policy=policy,
                 bring_result=partial(self._promised, job),
             )
 
@@ -241,7 +325,7 @@ class Builds:
         request = promise.request
         if not request.policy_session:
             return None
-        policy = Policy(client=client, resolve=partial(self.resolve, promise, pull=False))
+        policy = Policy(client=client, tell=partial(self._metadata, promise))
         address = main_address(request.attributes)
         if is_address(address):
             policy.check_address(address)
@@ -264,6 +348,40 @@ class Builds:
             metadata=read_input_metadata(config),
         )
         return self._layout(replace(promise, request=request), path)
+
+
+@frozen
+class _Sources:
+    """Where sources are looked up for a client, as `polyarch.serve.metadata.Known`."""
+
+    work: _Work
+    reading: Reading
+    cancel: CancelToken
+
+    def image(self, name: str, platform: Platform, *, pull: bool) -> tuple[Digest, ImageConfig]:
+        """See Known."""
+        return self._resolved(parse_reference(name).canonical, platform, pull=pull)
+
+    def layout(self, address: str, store: str, platform: Platform) -> tuple[Digest, ImageConfig]:
+        """See Known."""
+        return self._resolved(self.work.caches.bring_layout(address, store), platform)
+
+    def _resolved(
+        self, name: str, platform: Platform, *, pull: bool = False
+    ) -> tuple[Digest, ImageConfig]:
+        images = self.work.engine.images(self.reading.sink)
+        image = images.resolver(self.cancel, pull=pull).resolve(name, platform)
+        return image.root or image.digest, image.config
+
+    @property
+    def remote(self) -> RemoteSources:
+        """See Known."""
+        return self.reading.remote
+
+    @property
+    def blobs(self) -> Blobs:
+        """See Known."""
+        return self.work.engine.store.blobs
 
 
 def _inner(promise: Promise) -> Promise:
@@ -291,6 +409,19 @@ class _Work:
     caches: ClientCaches
     contexts: LocalContexts
     bring_result: Callable[[str], str]
+    policy: Policy | None = None
+
+    def definitions(self, kind: type[D]) -> D:
+        """Return what reads definitions."""
+        return kind(
+            self.promise.request,
+            self.contexts,
+            self.caches,
+            self.engine.store.stat_index,
+            self.bring_result,
+            self.engine.environ,
+            self.policy,
+        )
 
     def carry_out(self, outputs: tuple[Output, ...]) -> BuildResult:
         """Build, with these outputs; a record is kept unless the client says that nobody is to know."""
@@ -300,13 +431,7 @@ class _Work:
         def build(sink: Sink) -> BuildResult:
             if request.frontend:
                 return build_on(self.engine, asked, sink=sink, cancel=job.cancel)
-            frontend = LLBFrontend(
-                request,
-                self.contexts,
-                self.caches,
-                self.engine.store.stat_index,
-                self.bring_result,
-            )
+            frontend = self.definitions(LLBFrontend)
             return build_definition_on(self.engine, asked, frontend, sink, job.cancel)
 
         if request.is_internal:

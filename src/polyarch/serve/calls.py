@@ -14,12 +14,22 @@ from grpclib.const import Handler as Method
 from grpclib.encoding.base import StatusDetailsCodecBase
 from grpclib.exceptions import GRPCError
 
-from polyarch.errors import Cancelled, InternalError, PolyarchError
+from polyarch.errors import Cancelled, InputError, InternalError, PolyarchError
 from polyarch.golang.json import compact
 from polyarch.graph.location import Location
 from polyarch.wire import field
 
-__all__ = ["LARGEST", "Call", "Details", "Methods", "error_of", "streamed", "unary"]
+__all__ = [
+    "LARGEST",
+    "Call",
+    "Detailed",
+    "Details",
+    "Methods",
+    "error_of",
+    "received",
+    "streamed",
+    "unary",
+]
 
 LARGEST = 16 << 20
 """Bytes of a message that is taken, as BuildKit has it."""
@@ -109,23 +119,35 @@ def _guarded(call: Call) -> Call:
     return guarded
 
 
-def error_of(error: Exception) -> GRPCError:
-    """Return what is told of an error: its text, what it hints at, and the place in the Dockerfile."""
+class Detailed(InputError):
+    """An error with details that clients unpack."""
+
+    def __init__(self, message: str, details: bytes) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+def error_of(error: Exception, details: bytes = b"") -> GRPCError:
+    """Return what is told of an error: its text, what it hints at, the place in the Dockerfile, and more `details`."""
     if isinstance(error, GRPCError):
         return error
     if isinstance(error, Cancelled):
         return GRPCError(Status.CANCELLED, "context canceled")
+    if isinstance(error, Detailed):
+        details += error.details
     if isinstance(error, PolyarchError):
         # Whatever it is: clients write the name of any other status before the message.
-        return GRPCError(Status.UNKNOWN, str(error).removeprefix(_SOLVING), _place_of(error))
+        return GRPCError(
+            Status.UNKNOWN, str(error).removeprefix(_SOLVING), _place_of(error) + details or None
+        )
     return error_of(InternalError(f"polyarch has a bug: {type(error).__name__}: {error}"))
 
 
-def _place_of(error: PolyarchError) -> bytes | None:
+def _place_of(error: PolyarchError) -> bytes:
     """Return the place of an error in a form that buildx shows with the lines around it."""
     place = error.place
     if not isinstance(place, Location):
-        return None
+        return b""
     text = {
         "info": {
             "filename": place.source.name,

@@ -11,7 +11,8 @@ __all__ = ["FRONTEND_CAPABILITIES", "LLB_CAPABILITIES"]
 FRONTEND_CAPABILITIES = (
     "solve.base", "resolveimage", "resolveimage.resolvemode", "readfile", "return", "returnmap", "readdir", "statfile",
     "importcaches", "proto.refarray", "reference.output", "frontend.inputs", "gateway.solve.metadata", "frontend.caps",
-    "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings", "reference.attestations",
+    "gateway.exec", "gateway.exec.extrahosts", "gateway.exec.secretenv", "gateway.exec.signals", "gateway.exec.filesystem",
+    "source.metaresolver", "source.metaresolver.http.checksumrequest", "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings", "reference.attestations",
 )
 LLB_CAPABILITIES = (
     "source.image", "source.image.resolvemode", "source.image.layerlimit", "source.image.checksum", "source.local", "source.local.unique", "source.local.sessionid",

@@ -95,14 +95,15 @@ class Control:
             job.cancel.cancel()
             raise
         finally:
-            self._builds.promises.forget(job)
-            with suppress(RuntimeError):  # the server ends, and with it all that is temporary
-                self._builds.threads.submit(job.layouts.clear)
             self._jobs.remove(job)
+            loop = asyncio.get_running_loop()
+            with suppress(RuntimeError):  # the server ends
+                await loop.run_in_executor(self._builds.threads, self._builds.forget, job)
 
     async def _solved(self, request: SolveRequest, job: Job) -> Mapping[str, str]:
         if not request.ref or not request.session:
             raise GRPCError(Status.INVALID_ARGUMENT, "a build needs a ref and a session")
+        self._builds.check_allowed(request)
         session = await self.sessions.find(request.session)
         if not (request.frontend or request.has_definition):
             # The client's own program decides what is built, and asks the gateway.

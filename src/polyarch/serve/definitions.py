@@ -6,30 +6,39 @@ The config of an image is told beside the graph: in metadata of a frontend's res
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
+from polyarch.digest import sha256
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.dockerfile.lowering.lowering import BaseImages
 from polyarch.graph.graph import GraphMaker
+from polyarch.graph.op import ScratchOp
+from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import DEFAULT_PATH
 from polyarch.oci.config import ImageConfig, RunConfig, parse_config
+from polyarch.pipeline.reading import grant_devices
 from polyarch.platforms import Platform, host, normalize
 from polyarch.platforms import parse as parse_platform
 from polyarch.progress import Sink
+from polyarch.record import frozen
 from polyarch.serve.caches import ClientCaches
 from polyarch.serve.contexts import LocalContexts
-from polyarch.serve.llb.definition import Definition, read_definition
+from polyarch.serve.llb.definition import EXEC, Definition, Op, read_definition
 from polyarch.serve.llb.execs import ExecReader
-from polyarch.serve.llb.graphs import Locals, Lowering
+from polyarch.serve.llb.graphs import Locals, Lowering, as_it_is
 from polyarch.serve.messages import CONFIG, SolveRequest
+from polyarch.serve.policies import Policy
+from polyarch.snapshot.stack import LayerStack
 from polyarch.store.statindex import StatIndex
+from polyarch.wire import Message, field
 from polyarch.worker.source_local import ContextDigests, open_context
 from polyarch.worker.tree import SourceTree
 
-__all__ = ["LLBFrontend"]
+__all__ = ["ContainerMounts", "LLBFrontend", "Mounted"]
 
 
-class LLBFrontend:
-    """The definitions of one request, one for each platform."""
+class Definitions:
+    """Makes vertices of definitions, and brings the directories of the client that they read."""
 
     def __init__(
         self,
@@ -38,30 +47,63 @@ class LLBFrontend:
         caches: ClientCaches,
         index: StatIndex,
         bring_result: Callable[[str], str],
+        environ: Mapping[str, str],
+        policy: Policy | None,
     ) -> None:
+        self._policy = policy
+        self._environ = environ
         self._bring_result = bring_result
         self._request = request
         self._contexts = contexts
         self._caches = caches
         self._index = index
+        self._found = Locals()
+        self.maker = GraphMaker()
         self._trees: dict[str, SourceTree] = {}
+
+    @property
+    def execs(self) -> ExecReader:
+        """What reads exec ops, with what the request allows."""
+        allow = self._request.entitlements
+        return ExecReader(
+            allow=frozenset(allow),
+            grant=partial(grant_devices, allow=allow, environ=self._environ),
+        )
+
+    def lowering(self, definition: Definition, images: BaseImages) -> Lowering:
+        """Return what makes the vertices of a definition; all are of one graph."""
+        return Lowering(
+            replaced=self._policy.replaced if self._policy is not None else as_it_is,
+            definition=definition,
+            maker=self.maker,
+            images=images,
+            bring_layout=self._caches.bring_layout,
+            bring_result=self._bring_result,
+            execs=self.execs,
+            found=self._found,
+        )
+
+    def bring(self, sink: Sink) -> None:
+        """Bring the directories that are read by what was lowered."""
+        for key, wanted in self._found.items():
+            directory = self._contexts.bring_wanted(key, wanted, sink)
+            self._trees[key] = open_context(directory, None, ContextDigests(self._index, directory))
+
+    def trees(self) -> Mapping[str, SourceTree]:
+        """See Frontend."""
+        return self._trees
+
+
+class LLBFrontend(Definitions):
+    """The definitions of one request, one for each platform."""
 
     def lower(self, images: BaseImages, sink: Sink) -> Sequence[Lowered]:
         """See Frontend."""
-        maker, found = GraphMaker(), Locals()
         definitions = self._request.definitions or {"": self._request.definition}
         lowered = []
         for name, data in definitions.items():
             definition = read_definition(data)
-            lowering = Lowering(
-                definition=definition,
-                maker=maker,
-                images=images,
-                bring_layout=self._caches.bring_layout,
-                bring_result=self._bring_result,
-                execs=ExecReader(allow=frozenset(self._request.entitlements)),
-                found=found,
-            )
+            lowering = self.lowering(definition, images)
             config = self._config(name)
             platform = _platform(name, definition, config)
             lowered.append(
@@ -72,14 +114,8 @@ class LLBFrontend:
                     is_multi_platform=bool(name),
                 )
             )
-        for key, wanted in found.items():
-            directory = self._contexts.bring_wanted(key, wanted, sink)
-            self._trees[key] = open_context(directory, None, ContextDigests(self._index, directory))
+        self.bring(sink)
         return lowered
-
-    def trees(self) -> Mapping[str, SourceTree]:
-        """See Frontend."""
-        return self._trees
 
     def _config(self, name: str) -> ImageConfig | None:
         metadata = self._request.metadata
@@ -87,6 +123,77 @@ class LLBFrontend:
         for exported in self._request.exporters:
             data = data or exported.attributes.get(CONFIG, "").encode()
         return parse_config(data) if data else None
+
+
+@frozen
+class Mounted:
+    """A mount of a container: pb.Mount as it came, and what it shows: a definition, or a result that is there already."""
+
+    message: bytes
+    definition: bytes = b""
+    result: LayerStack | None = None
+
+
+class ContainerMounts:
+    """What a container mounts, as `polyarch.pipeline.containers` asks for it."""
+
+    def __init__(
+        self, definitions: Definitions, mounts: Sequence[Mounted], told: bytes, platform: Platform
+    ) -> None:
+        """Have `mounts`; `told` is what an ExecOp has to say beside them."""
+        self._definitions = definitions
+        self._mounts = mounts
+        self._told = told
+        self._platform = platform
+        self._given: dict[int, LayerStack] = {}
+        self.trees = definitions.trees
+
+    def lower(self, images: BaseImages, sink: Sink) -> Vertex:
+        """See Wanted."""
+        maker = self._definitions.maker
+        shown: list[Vertex] = []
+        results: dict[int, LayerStack] = {}
+        message = self._told
+        for each in self._mounts:
+            number = -1
+            if each.definition or each.result is not None:
+                number = len(shown)
+                shown.append(self._shown(each, images))
+            if each.result is not None:
+                results[number] = each.result
+            message += field(2, each.message + _number(1, number))
+        op = Op(
+            digest=sha256(message),
+            kind=EXEC,
+            message=Message(message),
+            inputs=(),
+            platform=self._platform,
+        )
+        order: list[int] = []
+
+        def take(number: int) -> Vertex:
+            order.append(number)
+            return maker.add(ScratchOp()) if number < 0 else shown[number]
+
+        made, inputs, _ = self._definitions.execs.read(op, (), take, take)
+        self._given = {at: results[each] for at, each in enumerate(order) if each in results}
+        self._definitions.bring(sink)
+        return maker.add(made, inputs, name="container")
+
+    def _shown(self, mounted: Mounted, images: BaseImages) -> Vertex:
+        if mounted.result is not None:
+            return self._definitions.maker.add(ScratchOp())
+        lowering = self._definitions.lowering(read_definition(mounted.definition), images)
+        return lowering.lower()
+
+    def given(self) -> Mapping[int, LayerStack]:
+        """See Wanted."""
+        return self._given
+
+
+def _number(number: int, value: int) -> bytes:
+    """Return a field that holds a number, which stands above one that came before it."""
+    return field(number, value) or bytes((number << 3, 0))
 
 
 def _platform(name: str, definition: Definition, config: ImageConfig | None) -> Platform:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,10 +29,16 @@ from polyarch.progress import WarningEvent
 from polyarch.record import replace
 from polyarch.request.values import CacheEntry
 from polyarch.serve.building import Builds, check_frontend
-from polyarch.serve.calls import unary
+from polyarch.serve.calls import streamed, unary
 from polyarch.serve.capabilities import FRONTEND_CAPABILITIES, LLB_CAPABILITIES
+from polyarch.serve.containers import Containers, Held, Told
+from polyarch.serve.definitions import Mounted
+from polyarch.serve.inside import list_directory, read_part, stat_of
 from polyarch.serve.jobs import Job
+from polyarch.serve.llb.execs import ExecReader
 from polyarch.serve.messages import CONFIG, SolveRequest, typed
+from polyarch.serve.metadata import AskedSource
+from polyarch.serve.programs import Programs
 from polyarch.serve.promises import Promise, definition_of
 from polyarch.serve.sessions import Session
 from polyarch.wire import Message, field
@@ -51,11 +58,14 @@ T = TypeVar("T")
 class _Gateway:
     """What one client's frontend has asked for, and what it returned."""
 
-    def __init__(self, request: SolveRequest, session: Session, job: Job) -> None:
+    def __init__(
+        self, request: SolveRequest, session: Session, job: Job, threads: ThreadPoolExecutor
+    ) -> None:
         self.request = request
         self.session = session
         self.job = job
         self.returned: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self.containers = Containers(threads)
 
     def promise(self, request: SolveRequest, platform: str = "") -> Promise:
         """Return a promise of a result for this client."""
@@ -84,9 +94,19 @@ class Gateways:
             "ReadDir": self._read_directory,
             "StatFile": self._stat_file,
             "ResolveImageConfig": self._resolve,
+            "ResolveSourceMeta": self._source_metadata,
             "Warn": self._warn,
+            "NewContainer": self._new_container,
+            "ReleaseContainer": self._release_container,
+            "ReadFileContainer": self._read_container_file,
+            "ReadDirContainer": self._read_container_directory,
+            "StatFileContainer": self._stat_container_file,
         }
-        return {_SERVICE + name: self._method(call) for name, call in found.items()}
+        methods = {_SERVICE + name: self._method(call) for name, call in found.items()}
+        return {
+            **methods,
+            f"{_SERVICE}ExecProcess": streamed(self._exec_process, takes_many=True),
+        }
 
     def _method(self, call: Callable[[_Gateway, Message], Awaitable[bytes]]) -> Method:
         async def answer(data: bytes, metadata: Any) -> bytes:
@@ -103,14 +123,14 @@ class Gateways:
                 async with asyncio.timeout(_SECONDS):
                     await self._changed.wait_for(lambda: ref in self._gateways)
             except TimeoutError as error:
-                raise GRPCError(Status.NOT_FOUND, f"unknown job {ref}") from error
+                raise GRPCError(Status.NOT_FOUND, f"no such job {ref}") from error
             return self._gateways[ref]
 
     async def result(
         self, request: SolveRequest, session: Session, job: Job
     ) -> SolveRequest | None:
         """Let the client's frontend decide what is built; None if that is nothing. Raises GRPCError."""
-        gateway = _Gateway(request, session, job)
+        gateway = _Gateway(request, session, job, self._builds.threads)
         async with self._changed:
             self._gateways[job.ref] = gateway
             self._changed.notify_all()
@@ -121,6 +141,7 @@ class Gateways:
             return self._returned(request, Message(returned.bytes(1)))
         finally:
             del self._gateways[job.ref]
+            await gateway.containers.close()
 
     def _returned(self, request: SolveRequest, result: Message) -> SolveRequest | None:
         """Return what a frontend's result is to be built from, with the outputs of the request."""
@@ -251,6 +272,59 @@ class Gateways:
         found = await self._looked(self._builds.read_directory, promise, *wanted)
         return b"".join(field(1, each.to_bytes()) for each in found)
 
+    # --- containers ---
+
+    async def _new_container(self, gateway: _Gateway, message: Message) -> bytes:
+        execs = ExecReader(allow=frozenset(gateway.request.entitlements))
+        told = Told.of(message, execs)
+        mounts = [self._mounted(each) for each in message.all(2)]
+        promise = gateway.promise(replace(gateway.request, definition=b"", inputs={}))
+        held = Held(
+            told,
+            [Message(each.message).text(3) for each in mounts],
+            lambda cancel: self._builds.container(
+                promise, mounts, told.first, told.platform, cancel
+            ),
+        )
+        await gateway.containers.open(message.text(1), held)
+        return b""
+
+    def _mounted(self, data: bytes) -> Mounted:
+        ref = Message(data).text(23)
+        if not ref:
+            return Mounted(message=data)
+        left = self._promises.find_left(ref)
+        if left is not None:
+            return Mounted(message=data, result=left)
+        promise = self._find_promise(ref)
+        request = promise.request
+        definition = definition_of(ref) if request.frontend else request.definition
+        return Mounted(message=data, definition=definition)
+
+    async def _release_container(self, gateway: _Gateway, message: Message) -> bytes:
+        await gateway.containers.release(message.text(1))
+        return b""
+
+    async def _exec_process(self, stream: Any) -> None:
+        gateway = await self._find(str(stream.metadata.get(_BUILD_ID, "")))
+        await Programs(stream, gateway.containers.find, self._builds.threads).carry()
+
+    async def _read_container_file(self, gateway: _Gateway, message: Message) -> bytes:
+        root = gateway.containers.find(message.text(1)).tree(message.integer(4))
+        limits = Message(message.bytes(3))
+        part = (message.text(2), limits.integer(1), limits.integer(2))
+        return field(1, await self._looked(read_part, root, *part))
+
+    async def _read_container_directory(self, gateway: _Gateway, message: Message) -> bytes:
+        root = gateway.containers.find(message.text(1)).tree(message.integer(4))
+        wanted = (message.text(2), message.text(3))
+        found = await self._looked(list_directory, root, *wanted)
+        return b"".join(field(1, each.to_bytes()) for each in found)
+
+    async def _stat_container_file(self, gateway: _Gateway, message: Message) -> bytes:
+        root = gateway.containers.find(message.text(1)).tree(message.integer(3))
+        return field(1, (await self._looked(stat_of, root, message.text(2))).to_bytes())
+
     async def _stat_file(self, _gateway: _Gateway, message: Message) -> bytes:
         promise = self._find_promise(message.text(1))
         found = await self._looked(self._builds.stat_file, promise, message.text(2))
@@ -268,6 +342,12 @@ class Gateways:
         promise = gateway.promise(gateway.request)
         digest, config = await self._threaded(resolve, promise, name, platform)
         return field(1, digest) + field(2, _config_bytes(config)) + field(3, name)
+
+    async def _source_metadata(self, gateway: _Gateway, message: Message) -> bytes:
+        if not message.all(1):
+            raise GRPCError(Status.INVALID_ARGUMENT, "source is required")
+        promise = gateway.promise(gateway.request)
+        return await self._threaded(self._builds.metadata, promise, AskedSource(message=message))
 
     async def _warn(self, gateway: _Gateway, message: Message) -> bytes:
         source = Message(message.bytes(6))

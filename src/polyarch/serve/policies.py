@@ -1,7 +1,7 @@
 """Policies of a client: it is asked of each source of a build whether that may be used.
 
-Images are described by their digests and configs if it wants to know more; of other sources nothing is known before they are
-fetched. A source that the client wants to be replaced by another one is refused: it is resolved already.
+If it wants to know more, sources are described as far as they can be before they are used. One that the client wants to be
+replaced by another one is, in graphs; those of Dockerfiles are resolved already, which is refused.
 
 Source: BuildKit's `sourcepolicy/policysession`, `solver/llbsolver/policy.go`.
 """
@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from polyarch.buildkit.messages import pairs
-from polyarch.digest import Digest
+from polyarch.buildkit.messages import pairs, read_pairs
 from polyarch.errors import InputError
 from polyarch.golang.json import compact
 from polyarch.golang.strconv import quote
@@ -19,11 +18,12 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.op import GitOp, HttpOp, ImageOp, LocalOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import IMAGE_SCHEME
-from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform
 from polyarch.record import field as record_field
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 from polyarch.serve.asking import Client
+from polyarch.serve.calls import Detailed
+from polyarch.serve.metadata import AskedSource
 from polyarch.text.giturl import parse_git_reference
 from polyarch.wire import Message, field
 
@@ -31,9 +31,12 @@ __all__ = ["Policy"]
 
 _CHECK = "/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy"
 _ALLOW, _DENY, _CONVERT = range(3)
+_DECISION = "github.com/moby/buildkit/policysession.DecisionResponse+json"
+_MOST_CHANGES = 10
 _ACTIONS = {_DENY: "DENY", _CONVERT: "CONVERT"}
 
-Resolve = Callable[[str, Platform], tuple[Digest, ImageConfig]]
+Tell = Callable[[AskedSource], bytes]
+"""Returns what can be told of a source: a ResolveSourceMetaResponse."""
 
 
 @frozen
@@ -48,13 +51,20 @@ class _Source:
         """Return a SourceOp."""
         return field(1, self.identifier) + pairs(2, self.attributes)
 
+    def platform_message(self) -> bytes:
+        """Return a Platform, b"" for none."""
+        told = self.platform
+        if told is None:
+            return b""
+        return field(1, told.architecture) + field(2, told.os) + field(3, told.variant)
+
 
 @frozen
 class Policy:
-    """What a client says of sources; `resolve` knows images."""
+    """What a client says of sources; `tell` knows more of them."""
 
     client: Client
-    resolve: Resolve
+    tell: Tell
 
     def check(self, graph: Graph) -> None:
         """Ask of all sources of a graph. Raises InputError for one that isn't allowed, RemoteError."""
@@ -74,42 +84,76 @@ class Policy:
         full = address.partition("#")[0]
         self._check(_Source(identifier=f"git://{rest}", attributes={"git.fullurl": full}))
 
+    def check_source(self, asked: AskedSource) -> None:
+        """Ask of a source that the client itself wants to know more of. Raises as `check`."""
+        told = asked.source
+        self._check(
+            _Source(
+                identifier=told.text(1),
+                attributes=read_pairs(told, 2),
+                platform=asked.platform,
+            )
+        )
+
+    def replaced(
+        self, identifier: str, attributes: Mapping[str, str], platform: Platform
+    ) -> tuple[str, Mapping[str, str]]:
+        """Return what a source of a graph is to be, which may be another one. Raises as `check`."""
+        source = _Source(identifier=identifier, attributes=attributes, platform=platform)
+        for _ in range(_MOST_CHANGES):
+            decision = self._decision(source)
+            if decision.integer(1) != _CONVERT or not decision.all(3):
+                _require(source, decision)
+                return source.identifier, source.attributes
+            update = Message(decision.bytes(3))
+            changed = read_pairs(update, 2) if update.all(2) else source.attributes
+            source = replace(
+                source, identifier=update.text(1) or source.identifier, attributes=changed
+            )
+        raise InputError(
+            f"too many policy requests on {identifier}",
+            hint="the policy replaces it again and again",
+        )
+
     def _check(self, source: _Source) -> None:
+        _require(source, self._decision(source))
+
+    def _decision(self, source: _Source) -> Message:
         answer = self._ask(source, b"")
         if answer.all(2):
-            answer = self._ask(source, self._more(source, Message(answer.bytes(2))))
+            answer = self._ask(source, self._more(source, answer.bytes(2)))
         if not answer.all(1):
             raise InputError(
                 f"the policy wants to know more of {source.identifier} than can be told yet"
             )
-        decision = Message(answer.bytes(1))
-        action = decision.integer(1)
-        if action != _ALLOW:
-            named = _ACTIONS.get(action, str(action))
-            told = "".join(f": {each.text(1)}" for each in decision.messages(2))
-            raise InputError(
-                f"source {quote(source.identifier)} not allowed by policy: action {named}{told}"
-            )
+        return Message(answer.bytes(1))
 
     def _ask(self, source: _Source, more: bytes) -> Message:
-        platform = b""
-        if source.platform is not None:
-            told = source.platform
-            platform = field(1, told.architecture) + field(2, told.os) + field(3, told.variant)
+        platform = source.platform_message()
         described = field(1, source.message()) + more
         return Message(self.client.ask(_CHECK, field(1, platform) + field(2, described)))
 
-    def _more(self, source: _Source, wanted: Message) -> bytes:
-        """Return what is known of an image beside its name. Raises InputError for what isn't known."""
-        image = Message(wanted.bytes(6))
-        if source.platform is None or image.integer(2) or image.all(3):
-            raise InputError(
-                f"the policy wants to know more of {source.identifier} than can be told yet",
-                hint="digests and configs of images are; signatures, attestations and commits aren't",
-            )
-        name = source.identifier.removeprefix(IMAGE_SCHEME)
-        digest, config = self.resolve(name, source.platform)
-        return field(2, field(1, digest) + field(2, compact(config.to_json())))
+    def _more(self, source: _Source, wanted: bytes) -> bytes:
+        """Return what is known of a source beside its name. Raises InputError for what isn't known."""
+        platform = field(2, source.platform_message()) if source.platform is not None else b""
+        request = Message(wanted + field(1, source.message()) + platform)
+        told = Message(self.tell(AskedSource(message=request)))
+        return b"".join(field(number, told.bytes(number)) for number in (2, 3, 4))
+
+
+def _require(source: _Source, decision: Message) -> None:
+    """Raise InputError, with the policy's own words as details, for a source that isn't allowed as it is."""
+    action = decision.integer(1)
+    if action == _ALLOW:
+        return
+    named = _ACTIONS.get(action, str(action))
+    words = [each.text(1) for each in decision.messages(2)]
+    told = {"action": action, "denyMessages": [{"message": each} for each in words]}
+    raise Detailed(
+        f"source {quote(source.identifier)} not allowed by policy: action {named}"
+        + "".join(f": {each}" for each in words),
+        field(3, field(1, _DECISION) + field(2, compact(told))),
+    )
 
 
 def _source(vertex: Vertex) -> _Source | None:

@@ -15,6 +15,7 @@ from polyarch.serve.llb.definition import SOURCE, read_definition
 from polyarch.serve.llb.graphs import RESULT_SCHEME
 from polyarch.serve.messages import SolveRequest
 from polyarch.serve.sessions import Session
+from polyarch.snapshot.stack import LayerStack
 from polyarch.wire import field
 
 __all__ = ["Promise", "Promises", "definition_of"]
@@ -35,6 +36,7 @@ class Promises:
 
     def __init__(self) -> None:
         self._promises: dict[str, Promise] = {}
+        self._left: dict[str, tuple[Job, LayerStack]] = {}
         self._numbers = itertools.count(1)
 
     def add(self, promise: Promise) -> str:
@@ -47,10 +49,23 @@ class Promises:
         """Return what a ref stands for."""
         return self._promises.get(ref)
 
-    def forget(self, job: Job) -> None:
-        """Forget what was promised in a build, which has ended."""
+    def keep(self, job: Job, tree: LayerStack) -> str:
+        """Return a new ref to what a step that failed has left."""
+        ref = f"{job.ref}-left-{next(self._numbers)}"
+        self._left[ref] = (job, tree)
+        return ref
+
+    def find_left(self, ref: str) -> LayerStack | None:
+        """Return what a step has left by its ref."""
+        found = self._left.get(ref)
+        return found[1] if found is not None else None
+
+    def forget(self, job: Job) -> tuple[LayerStack, ...]:
+        """Forget what was promised in a build, which has ended; returns what its steps have left."""
         for ref in [ref for ref, each in self._promises.items() if each.job is job]:
             del self._promises[ref]
+        ended = [ref for ref, (whose, _) in self._left.items() if whose is job]
+        return tuple(self._left.pop(ref)[1] for ref in ended)
 
     def ref_in(self, definition: bytes) -> str:
         """Return the ref of the promise that a definition stands for, "" for one of others."""

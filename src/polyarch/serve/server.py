@@ -41,13 +41,17 @@ _SERVING = field(1, 1)
 
 @frozen
 class Served:
-    """What is served, and where. `on_ready` is told the address as soon as clients may come."""
+    """What is served, and where. `on_ready` is told the address as soon as clients may come.
+
+    `allowed` are the kinds of entitlements that clients may ask for, None for all.
+    """
 
     engine: Engine
     address: Address
     certificates: Certificates
     answers: Answers
     on_ready: Callable[[str], None] = lambda _: None
+    allowed: frozenset[str] | None = None
 
 
 def serve(served: Served) -> None:
@@ -66,7 +70,7 @@ async def _serve(served: Served) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopped.set)
-    async with answering(served.engine, served.answers) as server:
+    async with answering(served.engine, served.answers, served.allowed) as server:
         if served.address == Address():
             await _over_pipes(server, stopped)
         else:
@@ -74,7 +78,9 @@ async def _serve(served: Served) -> None:
 
 
 @asynccontextmanager
-async def answering(engine: Engine, answers: Answers) -> AsyncIterator[Server]:
+async def answering(
+    engine: Engine, answers: Answers, allowed: frozenset[str] | None = None
+) -> AsyncIterator[Server]:
     """Yield a server that answers for an engine once it is started; builds end with the block."""
     loop = asyncio.get_running_loop()
     builds = Builds(
@@ -84,6 +90,7 @@ async def answering(engine: Engine, answers: Answers) -> AsyncIterator[Server]:
         loop=loop,
         threads=ThreadPoolExecutor(_MOST_BUILDS, "build"),
         answers=answers,
+        allowed=allowed,
     )
     worker = Worker(engine)
     gateways = Gateways(builds, worker.told)

@@ -6,6 +6,7 @@ import asyncio
 
 from polyarch.builders.collecting import user_settings
 from polyarch.buildkit.messages import pairs
+from polyarch.cdi.devices import find_devices, spec_directories
 from polyarch.emulation.advertised import local_platforms
 from polyarch.engine.engine import Engine
 from polyarch.release import BUILDKIT_RELEASE, DOCKERFILE_RELEASE
@@ -27,11 +28,24 @@ class Worker:
         self._told = b""
 
     async def told(self) -> bytes:
-        """Return a WorkerRecord."""
+        """Return a WorkerRecord; files that describe devices may come and go."""
+        loop = asyncio.get_running_loop()
         if not self._told:
             # Programs of all platforms are tried.
-            self._told = await asyncio.get_running_loop().run_in_executor(None, self._look)
-        return self._told
+            self._told = await loop.run_in_executor(None, self._look)
+        return self._told + await loop.run_in_executor(None, self._devices)
+
+    def _devices(self) -> bytes:
+        found = find_devices(spec_directories(self._engine.environ))
+        return b"".join(
+            field(
+                6,
+                field(1, name)
+                + field(2, found.is_free(name))
+                + pairs(3, found.known[name].annotations),
+            )
+            for name in found.known
+        )
 
     def _look(self) -> bytes:
         platforms = local_platforms(self._engine.environ)

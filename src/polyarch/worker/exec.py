@@ -27,7 +27,7 @@ from polyarch.runtime.foreign import Emulation, ForeignSteps
 from polyarch.runtime.step import Bind, Mount, Network, Security, Step
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter
 from polyarch.snapshot.stack import LayerStack, new_snapshot
-from polyarch.store.snapshots import SnapshotRecord
+from polyarch.store.snapshots import RecordType, SnapshotRecord
 from polyarch.store.trouble import FREE_SPACE, is_full
 from polyarch.worker.mounts import MountedStep, Reading, StepMounts
 from polyarch.worker.remote import RemoteSources
@@ -42,10 +42,15 @@ if TYPE_CHECKING:
     from polyarch.runtime.vm.runtime import VirtualMachines
     from polyarch.worker.emulated.steps import EmulatedSteps
 
-__all__ = ["Attempt", "StepRunner", "Work"]
+__all__ = ["ROOT", "Attempt", "Left", "Place", "StepRunner", "Work"]
 
 _FULL_BYTES = 1 << 20
 _SIGNALLED = 128
+ROOT = -1
+"""The place of a step's root among its mounts."""
+
+Left = Callable[[Vertex, Mapping[int, LayerStack]], None]
+"""Is told what a step that failed has left: the trees of its root (ROOT) and of its mounts by their places among the op's."""
 
 
 @frozen
@@ -70,6 +75,15 @@ class Work:
 
 
 @frozen
+class Place:
+    """Where a step runs: its root, what is mounted there, and a directory for files of its own."""
+
+    draft: Draft
+    directory: Path
+    mounted: MountedStep
+
+
+@frozen
 class Attempt:
     """A step that has run to its end; what it changed is thrown away unless it is kept.
 
@@ -84,6 +98,8 @@ class Attempt:
     failure: Callable[[], StepFailed]
     trouble: str = ""
     outputs: Mapping[int, Draft] = field(default_factory=dict)
+    written: Mapping[int, Draft] = field(default_factory=dict)
+    left: Left | None = None
 
     def seal(self) -> Path:
         """Return the layer of what the step changed; its root is unmounted. May be repeated."""
@@ -93,7 +109,10 @@ class Attempt:
         """Make what the step changed a snapshot. Raises StepFailed if it didn't end well."""
         op = self.work.op
         if self.ended.status not in (op.exit_codes or (0,)):
-            raise self.failure()
+            failure = self.failure()
+            if self.left is not None:
+                self.left(self.work.vertex, self._trees())
+            raise failure
         # Described as BuildKit does: a history without an entry for the layer quotes it.
         command = " ".join(op.argv)
         for mount in op.mounts:
@@ -104,10 +123,27 @@ class Attempt:
                 self.work.outputs[mount.output] = _kept(draft, below, shown)
         return _kept(self.draft, self.work.stack, f"mount / from exec {command}")
 
+    def _trees(self) -> dict[int, LayerStack]:
+        """Return the trees that the step has seen, as it has left them."""
+        command, stack = " ".join(self.work.op.argv), self.work.stack
+        root = _kept(self.draft, stack, f"mount / from exec {command}", RecordType.INTERNAL)
+        trees = {ROOT: stack.with_layer(root)}
+        for number, mount in enumerate(self.work.op.mounts):
+            below = self.work.sources[mount.input] if isinstance(mount, BindMount) else None
+            if isinstance(below, LayerStack):
+                trees[number] = below
+                if number in self.written:
+                    shown = f"mount {mount.target} from exec {command}"
+                    layer = _kept(self.written[number], below, shown, RecordType.INTERNAL)
+                    trees[number] = below.with_layer(layer)
+        return trees
 
-def _kept(draft: Draft, below: LayerStack, shown: str) -> SnapshotID:
+
+def _kept(
+    draft: Draft, below: LayerStack, shown: str, kind: RecordType = RecordType.REGULAR
+) -> SnapshotID:
     snapshot = new_snapshot()
-    record = SnapshotRecord(id=snapshot, parents=below.snapshots, description=shown)
+    record = SnapshotRecord(id=snapshot, parents=below.snapshots, description=shown, type=kind)
     draft.commit(snapshot, record)
     return snapshot
 
@@ -122,7 +158,8 @@ class StepRunner:
     nothing moves for `hang_seconds` hangs (0: none does). `machines` are the virtual ones, which all steps run in
     if `in_machines` says so. Offline, no step has a network. `authorities` are files of CAs
     that steps trust beside those of their images;
-    `is_proxied` says that steps reach nothing but a proxy of ours, which tells `remote` what they fetched.
+    `is_proxied` says that steps reach nothing but a proxy of ours, which tells `remote` what they fetched. `left` is told
+    what steps that fail have left, if somebody wants to know.
     """
 
     snapshotter: Snapshotter
@@ -142,6 +179,7 @@ class StepRunner:
     is_offline: bool = False
     authorities: tuple[Path, ...] = ()
     is_proxied: bool = False
+    left: Left | None = None
     foreseen: set[str] = field(default_factory=set)
     """The vertices of which it is told why their programs can't be started."""
 
@@ -188,21 +226,12 @@ class StepRunner:
         """
         if emulation.emulator:
             self.note_emulation(work.op.platform, emulation)
-        with ExitStack() as resources:
-            directory = self.temporary()
-            directory.mkdir()
-            draft = resources.enter_context(self.snapshotter.prepare(work.stack.snapshots))
-            mounted = resources.enter_context(
-                self.mounts.ready(work.vertex, work.sources, work.reading, directory, work.cancel)
-            )
-            mounted.mounts[:0] = self._files(work.op, directory)
+        with self.place(work) as place:
+            draft, directory, mounted = place.draft, place.directory, place.mounted
             self._foresee(work, draft.root, mounted.mounts)
-            log = self._log(work.vertex)
-            with self._around(work, draft.root, directory, log) as around:
-                mounted.mounts += around.mounts
-                mounted.defaults |= around.defaults
-                mounted.env |= around.variables
-                step = around.on(self._step(work.op, draft.root, emulation, mounted))
+            log = self.log(work.vertex)
+            with self.around(work, place, log) as around:
+                step = around.on(self.step(work.op, place, emulation))
                 step = replace(step, twins=twins) if twins is not None else step
                 started = time.monotonic()
                 ended, trouble = self._watched(step, directory, log, work, emulation)
@@ -212,6 +241,8 @@ class StepRunner:
                 work=work,
                 draft=draft,
                 outputs=mounted.drafts,
+                written=mounted.written,
+                left=self.left,
                 ended=ended,
                 seconds=seconds,
                 failure=lambda: _explained(
@@ -222,6 +253,22 @@ class StepRunner:
                 ),
                 trouble=trouble,
             )
+
+    @contextmanager
+    def place(self, work: Work) -> Iterator[Place]:
+        """Make ready where a step runs; nothing of it is left when the block ends, unless it was kept.
+
+        Raises InputError, Cancelled.
+        """
+        with ExitStack() as resources:
+            directory = self.temporary()
+            directory.mkdir()
+            draft = resources.enter_context(self.snapshotter.prepare(work.stack.snapshots))
+            mounted = resources.enter_context(
+                self.mounts.ready(work.vertex, work.sources, work.reading, directory, work.cancel)
+            )
+            mounted.mounts[:0] = self._files(work.op, directory)
+            yield Place(draft=draft, directory=directory, mounted=mounted)
 
     def _foresee(self, work: Work, root: Path, mounts: Sequence[Mount]) -> None:
         """Tell what will keep the step's program from being started, once."""
@@ -268,7 +315,8 @@ class StepRunner:
         """Empty the caches that a step may have written to, as far as nobody else uses them."""
         self.mounts.forget_caches(work.vertex, work.sources)
 
-    def _log(self, vertex: Vertex) -> StepLog:
+    def log(self, vertex: Vertex) -> StepLog:
+        """Return where a step's output goes."""
         secrets = self.mounts.secrets
         secrets.teach()
         return StepLog(vertex, self.sink, secrets.masker)
@@ -283,7 +331,9 @@ class StepRunner:
             StatusEvent(step=vertex.digest, id=text, started=now, completed=now, is_remark=True)
         )
 
-    def _step(self, op: ExecOp, root: Path, emulation: Emulation, mounted: MountedStep) -> Step:
+    def step(self, op: ExecOp, place: Place, emulation: Emulation) -> Step:
+        """Return the step that an op means in a place. Raises InputError."""
+        root, mounted = place.draft.root, place.mounted
         process = Process(
             argv=op.argv,
             user=op.user,
@@ -307,7 +357,7 @@ class StepRunner:
         return step
 
     @contextmanager
-    def _around(self, work: Work, root: Path, directory: Path, log: StepLog) -> Iterator[Around]:
+    def around(self, work: Work, place: Place, log: StepLog) -> Iterator[Around]:
         """Give the step what this machine's network wants it to have. Raises InputError, MachineError."""
         if not self.authorities and not self.is_proxied:
             yield Around()
@@ -323,10 +373,13 @@ class StepRunner:
 
         with surroundings(
             self.authorities,
-            (root, directory),
+            (place.draft.root, place.directory),
             _environment(work.op, {}),
             proxy=(self.remote.environ, tell) if is_proxied else None,
         ) as around:
+            place.mounted.mounts += around.mounts
+            place.mounted.defaults |= around.defaults
+            place.mounted.env |= around.variables
             yield around
         self.remote.pins.update(around.fetched())
 

@@ -57,13 +57,14 @@ class MountedStep:
     """What the mounts of a step come to: for the runtime, and for the environment.
 
     `env` stands above what the step has of a name, `defaults` below. `drafts` are of the mounts that are outputs, by
-    their numbers.
+    their numbers, and `written` of all mounts that may be written to, by their places among the op's.
     """
 
     mounts: list[Mount] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict, repr=False)
     defaults: dict[str, str] = field(default_factory=dict)
     drafts: dict[int, Draft] = field(default_factory=dict, repr=False)
+    written: dict[int, Draft] = field(default_factory=dict, repr=False)
 
 
 class KeptMounts(Protocol):
@@ -106,7 +107,7 @@ class StepMounts:
             maker.claim(mount for mount in op.mounts if isinstance(mount, CacheMount))
             for number, mount in enumerate(op.mounts):
                 if isinstance(mount, BindMount):
-                    maker.bind(mount)
+                    maker.bind(mount, number)
                 elif isinstance(mount, CacheMount):
                     maker.cache(mount)
                 elif isinstance(mount, TmpfsMount):
@@ -185,7 +186,7 @@ class _Maker:
         reading = self._reading(self._sources[index], inputs[index], self._cancel)
         return self._stack.enter_context(reading)
 
-    def bind(self, mount: BindMount) -> None:
+    def bind(self, mount: BindMount, number: int) -> None:
         """Bind a part of an input's tree; a writable one is a layer, thrown away or an output."""
         tree = self._tree(mount.input)
         root = tree.root
@@ -194,6 +195,7 @@ class _Maker:
             assert isinstance(result, LayerStack)
             draft = self._stack.enter_context(self._parent.snapshotter.prepare(result.snapshots))
             root = draft.root
+            self.step.written[number] = draft
             if mount.output:
                 self.step.drafts[mount.output] = draft
         path = resolve(root, mount.source)

@@ -19,7 +19,7 @@ from polyarch.worker.secrets import Secrets
 from polyarch.worker.tree import SourceTree
 
 if TYPE_CHECKING:
-    from polyarch.worker.source_git import GitTree
+    from polyarch.worker.source_git import GitRef, GitTree
     from polyarch.worker.source_http import HttpFile
 
 __all__ = ["RemoteSources", "remote_sources"]
@@ -60,6 +60,13 @@ class RemoteSources:
         commit = source.fetch(op, cancel)
         self.pins[op] = commit.commit
         return commit
+
+    def look(self, op: GitOp, cancel: CancelToken, *, objects: bool = False) -> GitRef:
+        """Find out what a repository has under a name. Raises as `commit`."""
+        from polyarch.worker.source_git import GitSource  # noqa: PLC0415 for repositories
+
+        source = GitSource(store=self.store, secrets=self.secrets, environ=self.environ)
+        return source.look(op, cancel, objects=objects)
 
     def tree(self, op: HttpOp | GitOp, cancel: CancelToken) -> SourceTree:
         """Fetch what an op names, as a tree. Raises as `file` and `commit`."""

@@ -16,8 +16,9 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from polyarch import process
@@ -30,14 +31,16 @@ from polyarch.http.origin import origin_of, redacted
 from polyarch.http.pools import Pools
 from polyarch.pattern import pattern
 from polyarch.progress import CancelToken
-from polyarch.record import field, frozen
+from polyarch.record import field, frozen, replace
 from polyarch.registry.hosts import load_hosts
 from polyarch.store.store import Store
 from polyarch.store.trees import remove_tree
 from polyarch.text.epoch import has_date
 from polyarch.worker.secrets import Secrets
 
-__all__ = ["GitSource", "GitTree", "set_times", "without_login"]
+__all__ = ["GitRef", "GitSource", "GitTree", "set_times", "without_login"]
+
+T = TypeVar("T")
 
 _COMMIT = pattern(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _HEX = pattern(r"[0-9a-fA-F]+\Z")
@@ -74,6 +77,20 @@ class GitTree:
 
 
 @frozen
+class GitRef:
+    """What an address means at its server: a ref, its object, and for an annotated tag the commit (`peeled`).
+
+    `commit_object` and `tag_object` are the bytes of those, where they were asked for.
+    """
+
+    name: str
+    digest: str
+    peeled: str = ""
+    commit_object: bytes = b""
+    tag_object: bytes = b""
+
+
+@frozen
 class GitSource:
     """Fetches commits into the scratch directory of a store."""
 
@@ -83,6 +100,46 @@ class GitSource:
 
     def fetch(self, op: GitOp, cancel: CancelToken) -> GitTree:
         """Fetch a commit. Raises RemoteError, NotFound, IntegrityError, InputError, MachineError."""
+        return self._following(
+            op, lambda remote, moved: self._fetch(op, remote, moved, cancel), cancel
+        )
+
+    def look(self, op: GitOp, cancel: CancelToken, *, objects: bool = False) -> GitRef:
+        """Find out what an op means at its server; with `objects` what is told there of it. Raises as `fetch`."""
+        return self._following(
+            op, lambda remote, moved: self._look(op, remote, moved, cancel, objects=objects), cancel
+        )
+
+    def _look(
+        self,
+        op: GitOp,
+        remote: str,
+        moved: Mapping[str, str],
+        cancel: CancelToken,
+        *,
+        objects: bool,
+    ) -> GitRef:
+        directory = self.store.temporary("git")
+        directory.mkdir()
+        git = _Git(directory=directory, env=self._environment(remote, moved), cancel=cancel)
+        wanted = self._resolve(git, remote, op)
+        commit = wanted.peeled or wanted.digest
+        if op.checksum and not commit.startswith(op.checksum):
+            _check(op.checksum, wanted, commit)
+        found = GitRef(name=wanted.name, digest=wanted.digest, peeled=wanted.peeled)
+        if not objects:
+            return found
+        _check_out(git, remote, wanted)
+        return replace(
+            found,
+            commit_object=git.read("commit", commit),
+            tag_object=git.read("tag", wanted.digest) if wanted.peeled else b"",
+        )
+
+    def _following(
+        self, op: GitOp, work: Callable[[str, Mapping[str, str]], T], cancel: CancelToken
+    ) -> T:
+        """Do something with a repository, wherever that has moved to."""
         if op.checksum and not _HEX.match(op.checksum):
             raise InputError(
                 f"invalid checksum {op.checksum} for Git URL, expected hex commit hash"
@@ -96,7 +153,7 @@ class GitSource:
         moved: dict[str, str] = {}
         while True:
             try:
-                return self._fetch(op, remote, moved, cancel)
+                return work(remote, moved)
             except RemoteError as error:
                 found = _MOVED.search(str(error))
                 url = found[1].rstrip("/") if found else ""
@@ -322,6 +379,13 @@ class _Git:
         if ended.status != 0:
             raise _git_failed(arguments[0], ended)
         return ended.stdout.decode(errors="replace")
+
+    def read(self, kind: str, name: str) -> bytes:
+        """Return the bytes of an object. Raises RemoteError."""
+        ended = self._run(("cat-file", kind, name))
+        if ended.status != 0:
+            raise _git_failed("cat-file", ended)
+        return ended.stdout
 
     def _run(self, arguments: tuple[str, ...]) -> process.Completed:
         return process.run(

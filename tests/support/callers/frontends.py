@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from grpclib.client import UnaryUnaryMethod
+from grpclib.client import StreamStreamMethod, UnaryUnaryMethod
 from grpclib.const import Cardinality
 from grpclib.const import Handler as Method
+from grpclib.exceptions import GRPCError
 
 from polyarch.buildkit.api import Api
 from polyarch.buildkit.build import Remote
@@ -17,9 +18,13 @@ from polyarch.buildkit.connection import connect
 from polyarch.buildkit.files import Directory, directory_method
 from polyarch.buildkit.messages import SolveOptions
 from polyarch.buildkit.session import run_session
-from polyarch.wire import Message, field
+from polyarch.serve.calls import Details
+from polyarch.wire import Message, field, fields
 
-__all__ = ["Asked", "Frontend", "ref_of", "returning"]
+__all__ = ["Asked", "Frontend", "awaiting", "ref_of", "returning", "saying"]
+
+_BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
+_METADATA = {"buildkit-controlapi-buildid": "ref"}
 
 Asked = tuple[str, bytes | Callable[[list[Message]], bytes]]
 """A method's name, and its message, which may depend on the answers so far."""
@@ -57,6 +62,7 @@ class Frontend:
         exporters: tuple[tuple[str, dict[str, str]], ...],
     ) -> list[Message]:
         channel = connect(self._remote.target)
+        channel._status_details_codec = Details()
         api, ready = Api(channel), asyncio.Event()
         session = asyncio.create_task(run_session(api, "sid", "key", self._methods, ready))
         options = SolveOptions(
@@ -82,6 +88,45 @@ class Frontend:
         return answers
 
     async def _ask(self, channel: Any, name: str, message: bytes) -> Message:
-        path = f"/moby.buildkit.v1.frontend.LLBBridge/{name}"
-        method: Any = UnaryUnaryMethod(channel, path, bytes, bytes)
-        return Message(await method(message, metadata={"buildkit-controlapi-buildid": "ref"}))
+        if name == "ExecProcess":
+            return await _execute(channel, message)
+        name, failing, _ = name.partition(" failing")
+        method: Any = UnaryUnaryMethod(channel, f"{_BRIDGE}{name}", bytes, bytes)
+        try:
+            return Message(await method(message, metadata=_METADATA))
+        except GRPCError as error:
+            if not failing:
+                raise
+            return Message(error.details or b"")
+
+
+def saying(program: str, kind: int, told: bytes = b"") -> bytes:
+    """Return what is said to a program over ExecProcess."""
+    return field(1, field(1, program) + (field(kind, told) or bytes((kind << 3 | 2, 0))))
+
+
+def awaiting(program: str, kind: int) -> bytes:
+    """Return a wish to go on only when a program has answered with a message of this kind."""
+    return field(2, field(1, program) + field(2, kind))
+
+
+async def _execute(channel: Any, told: bytes) -> Message:
+    """Talk over ExecProcess as `saying` and `awaiting` have it, and return all answers (1)."""
+    method: Any = StreamStreamMethod(channel, f"{_BRIDGE}ExecProcess", bytes, bytes)
+    answers: list[bytes] = []
+    async with method.open(metadata=_METADATA) as stream:
+        for number, data in fields(told):
+            assert isinstance(data, bytes)
+            if number == 1:
+                await stream.send_message(data)
+                continue
+            wanted = Message(data)
+            while not any(
+                each.text(1) == wanted.text(1) and each.all(wanted.integer(2))
+                for each in map(Message, answers)
+            ):
+                answers.append(await stream.recv_message())
+        await stream.end()
+        while (answer := await stream.recv_message()) is not None:
+            answers.append(answer)
+    return Message(b"".join(field(1, each) for each in answers))

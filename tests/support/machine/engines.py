@@ -47,6 +47,7 @@ from polyarch.runtime.choose import choose_runtime, find_host
 from polyarch.runtime.foreign import ForeignSteps
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.request.limits import Resources, Ulimit
+from polyarch.request.talk import SILENCE, Talk
 from polyarch.runtime.step import *
 host = find_host(rootless=engine.rootless, mapped_ids=engine.mapped_ids)
 spawner = Spawner()
@@ -60,7 +61,7 @@ if arguments.get("runtime"):
             arguments["runtime"], host=host, spawner=spawner, facts=facts,
             temporary=lambda: Path(directory, "probe"),
         )
-def run(*argv, on_output=None, **more):
+def run(*argv, on_output=None, talk=SILENCE, **more):
     printed = {1: b"", 2: b""}
     def keep(stream, data):
         printed[stream] += data
@@ -69,6 +70,7 @@ def run(*argv, on_output=None, **more):
         ended = runtime.run(
             Step(argv=argv, **more),
             directory=Path(directory), on_output=on_output or keep, cancel=token,
+            talk=talk,
         )
     return {
         "status": ended.status, "refused": ended.refused, "oom": ended.out_of_memory,

@@ -10,6 +10,8 @@ from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.engine import open_engine
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.serving.answers import answers
+from polyarch.cli.serving.daemon import DAEMON_FLAGS, Daemon, read_daemon
+from polyarch.record import replace
 from polyarch.serve.address import Address, Certificates, default_address, parse_address
 
 __all__ = ["DIAL", "SERVE"]
@@ -23,7 +25,7 @@ def _serve(options: Options, context: Context) -> int:
     )
     text = options.text("addr") or default_address(context.environ)
     address = parse_address(text, certificates, is_open=options.is_set("insecure"))
-    return _answer(address, certificates, context)
+    return _answer(address, certificates, context, read_daemon(options, context.environ))
 
 
 def _dial(options: Options, context: Context) -> int:
@@ -34,11 +36,13 @@ def _dial(options: Options, context: Context) -> int:
         from polyarch.cli.serving.passing import pass_on  # noqa: PLC0415
 
         return pass_on(builder, options, context)
-    return _answer(Address(), Certificates(), context)
+    daemon = read_daemon(options, context.environ)
+    return _answer(Address(), Certificates(), context, daemon)
 
 
-def _answer(address: Address, certificates: Certificates, context: Context) -> int:
+def _answer(address: Address, certificates: Certificates, context: Context, daemon: Daemon) -> int:
     require_grpc()
+    context = replace(context, environ={**context.environ, **daemon.environ})
     with open_engine(context) as engine:
         # gRPC and asyncio, after what the engine forks.
         from polyarch.serve.server import Served, serve  # noqa: PLC0415
@@ -54,6 +58,7 @@ def _answer(address: Address, certificates: Certificates, context: Context) -> i
                 certificates=certificates,
                 answers=answers,
                 on_ready=ready,
+                allowed=daemon.allowed,
             )
         )
     return 0
@@ -73,6 +78,7 @@ SERVE = Command(
         "reaches it may do what you may: the socket is yours alone, and a port of other machines needs certificates."
     ),
     flags=(
+        *DAEMON_FLAGS,
         Flag(name="addr", help="Where to listen: unix://PATH, tcp://HOST:PORT or stdio"),
         Flag(
             name="insecure",
@@ -95,6 +101,7 @@ DIAL = Command(
         "the client on to its daemon."
     ),
     flags=(
+        *DAEMON_FLAGS,
         Flag(name="platform", help="Platform that the builder's node is to be for"),
         Flag(name="progress", default="none", help="Say on standard error which builder it is"),
     ),

@@ -17,7 +17,7 @@ from polyarch.record import frozen
 from polyarch.request.talk import Talk
 from polyarch.runtime.base import Ended, OnOutput, refused_step
 from polyarch.runtime.feed import Feed
-from polyarch.runtime.sandbox.plan import ANSWER_LIMIT, send_plan
+from polyarch.runtime.sandbox.plan import ANSWER_LIMIT, HANDED_TERMINAL, send_plan
 from polyarch.runtime.sandbox.spawner import Spawner
 
 __all__ = ["Start", "exchange", "how_it_ended"]
@@ -44,13 +44,18 @@ def exchange(
         resources.callback(cancel.on_cancel(lambda: _end(control)))
         send_plan(control, start.plan)
 
-        def on_terminal(master: int) -> None:
-            resources.callback(os.close, master)
-            talk.on_terminal(master)
+        def on_handed(what: bytes, descriptor: int) -> bool:
+            resources.callback(os.close, descriptor)
+            if what != HANDED_TERMINAL:
+                if talk.on_started is not None:
+                    talk.on_started(descriptor)
+                return False
+            talk.on_terminal(descriptor)
             if talk.stdin is not None:
-                resources.enter_context(Feed(talk.stdin, os.dup(master)))
+                resources.enter_context(Feed(talk.stdin, os.dup(descriptor)))
+            return True
 
-        return _follow(control, outputs, on_output, on_terminal)
+        return _follow(control, outputs, on_output, on_handed)
 
 
 def _request(
@@ -76,7 +81,8 @@ def _request(
             theirs_only.callback(os.close, reader)
             writers.append(reader)
             on_failure.enter_context(Feed(talk.stdin, writer))
-        given = [theirs.fileno(), *writers]
+        beside = [] if talk.beside is None else [talk.beside]
+        given = [theirs.fileno(), *writers, *beside]
         spawner.ask(given, cgroup=start.cgroup, kept=start.is_kept)
         resources.push(on_failure.pop_all())
     return ours, (readers[0], readers[1])
@@ -94,11 +100,12 @@ def _follow(
     control: socket.socket,
     outputs: tuple[int, int],
     on_output: OnOutput,
-    on_terminal: Callable[[int], None],
+    on_handed: Callable[[bytes, int], bool],
 ) -> bytes:
     """Hand over the output until it and the control socket are closed; return the answer.
 
-    Before that the control socket may bring our end of the step's terminal, from which output comes.
+    Before that the control socket may bring descriptors; `on_handed` says whether output comes from one, which is our
+    end of the step's terminal.
     """
     answer = b""
     with selectors.DefaultSelector() as selector:
@@ -107,10 +114,10 @@ def _follow(
         selector.register(control, selectors.EVENT_READ, 0)
         while selector.get_map():
             for key, _ in selector.select():
-                data, terminals = _read(control) if key.data == 0 else (_read_from(key.fd), [])
-                for terminal in terminals:
-                    on_terminal(terminal)
-                    selector.register(terminal, selectors.EVENT_READ, 1)
+                data, handed = _read(control) if key.data == 0 else (_read_from(key.fd), [])
+                for each in handed:
+                    if on_handed(data, each):
+                        selector.register(each, selectors.EVENT_READ, 1)
                 if not data:
                     selector.unregister(key.fileobj)
                 elif key.data == 0:

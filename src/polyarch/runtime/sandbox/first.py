@@ -20,7 +20,15 @@ from polyarch.runtime.configuration import Config, Plan
 from polyarch.runtime.sandbox.descriptors import close_all_but
 from polyarch.runtime.sandbox.inside import Lines, become
 
-__all__ = ["Parent", "begin", "enter_namespaces", "join_cgroups", "join_network", "read_report"]
+__all__ = [
+    "Parent",
+    "begin",
+    "enter_namespaces",
+    "join_cgroups",
+    "join_network",
+    "join_step",
+    "read_report",
+]
 
 _NAMESPACES = {
     "pid": syscalls.CLONE_NEWPID,
@@ -30,6 +38,7 @@ _NAMESPACES = {
     "network": syscalls.CLONE_NEWNET,
     "cgroup": syscalls.CLONE_NEWCGROUP,
 }
+_PR_SET_DUMPABLE = 4
 
 
 @frozen
@@ -50,11 +59,12 @@ def begin(
     streams: tuple[int, ...],
     prepare: Callable[[], Plan],
     listening: socket.socket | None = None,
+    own_program: os.stat_result | None = None,
 ) -> NoReturn:
     """Be the step's first process, and then the step, unless the parent is gone.
 
     `prepare` gives the plan, once the process is where the step is to be. What refuses the step is
-    reported.
+    reported. `own_program` is what this process runs by, where its /proc is no longer the machine's.
     """
     refusal = "the sandbox failed"
     lines = Lines(reporter=parent.reporter, engine=channel, listening=listening)
@@ -66,7 +76,7 @@ def begin(
             # The spawner ignores these, which an exec hands on; a step is to die of them like any program.
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
                 signal.signal(number, signal.SIG_DFL)
-            become(prepare(), streams, lines)
+            become(prepare(), streams, lines, own_program)
     except Refused as error:
         refusal = str(error)
     except Exception as error:  # noqa: BLE001 the process ends here, the engine must hear why
@@ -113,3 +123,18 @@ def enter_namespaces(config: Config, *, but: int = 0) -> None:
     wanted = sum(_NAMESPACES.get(each["type"], 0) for each in namespaces)
     if wanted & ~but:  # else the call may be refused all the same
         syscalls.unshare(wanted & ~but)
+
+
+def join_step(process: int, config: Config) -> None:
+    """Join the root and all namespaces of a step that runs, by a descriptor of its first process.
+
+    Those who run in them must see nothing of what the caller is (the class of CVE-2019-5736): until it executes the
+    step's program, nobody but who may trace everything can look at its memory, descriptors and program.
+    """
+    syscalls.prctl(_PR_SET_DUMPABLE, 0)
+    join_network(config)
+    listed = config["linux"]["namespaces"]
+    wanted = sum(_NAMESPACES.get(each["type"], 0) for each in listed if "path" not in each)
+    if any(each["type"] == "user" for each in listed):
+        wanted |= syscalls.CLONE_NEWUSER
+    syscalls.setns(process, wanted)

@@ -22,7 +22,8 @@ import stat
 import struct
 import sys
 import termios
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import NoReturn
 
 from polyarch import syscalls
@@ -31,7 +32,8 @@ from polyarch.runtime.base import Refused
 from polyarch.runtime.capability import CAPABILITIES
 from polyarch.runtime.configuration import Limit, Plan, Process
 from polyarch.runtime.sandbox.descriptors import close_all_but
-from polyarch.runtime.sandbox.mounting import change_root, enter_root
+from polyarch.runtime.sandbox.mounting import Entered, change_root, enter_root, joined_root
+from polyarch.runtime.sandbox.plan import HANDED_PROCESS, HANDED_TERMINAL
 from polyarch.runtime.sandbox.program import start_program
 
 __all__ = ["Lines", "become"]
@@ -66,8 +68,13 @@ class Lines:
         return [self.reporter, self.engine.fileno(), *listening]
 
 
-def become(plan: Plan, streams: tuple[int, ...], lines: Lines) -> NoReturn:
-    """Turn the calling process, PID 1 of the step's namespaces, into the step's.
+def become(
+    plan: Plan,
+    streams: tuple[int, ...],
+    lines: Lines,
+    own_program: os.stat_result | None = None,
+) -> NoReturn:
+    """Turn the calling process, PID 1 of the step's namespaces or beside that, into the step's.
 
     `streams` are its standard output and error, and its input if it has one; no other descriptor stays
     open. Raises Refused.
@@ -75,7 +82,7 @@ def become(plan: Plan, streams: tuple[int, ...], lines: Lines) -> NoReturn:
     config = plan["config"]
     process = config["process"]
     # Asked while /proc is still the machine's: the step's own may say anything.
-    own_program = os.stat("/proc/self/exe")
+    own_program = own_program or os.stat("/proc/self/exe")
     # From here on the files that Python knows are those of the image.
     sys.meta_path.clear()
     try:
@@ -83,16 +90,7 @@ def become(plan: Plan, streams: tuple[int, ...], lines: Lines) -> NoReturn:
         # Twice: what the keeper left open must be gone before the root is looked at, and what looking at
         # the root has opened before its working directory is.
         close_all_but(0, 1, 2, *lines.descriptors())
-        if any(each["type"] == "uts" for each in config["linux"]["namespaces"]):
-            with contextlib.suppress(PermissionError):  # by a filter around ours, as podman's
-                syscalls.sethostname(config["hostname"])
-        networks = [each for each in config["linux"]["namespaces"] if each["type"] == "network"]
-        if any("path" not in each for each in networks):
-            _raise_loopback()
-        if plan.get("chroot"):
-            entered = change_root(config["root"]["path"])
-        else:
-            entered = enter_root(config, nodev=plan["nodev"])
+        entered = joined_root() if plan.get("beside") else _enter(plan)
         if process["terminal"]:
             _open_terminal(process, entered.dev, lines.engine)
         elif len(streams) < 3:
@@ -101,13 +99,37 @@ def become(plan: Plan, streams: tuple[int, ...], lines: Lines) -> NoReturn:
         _enter_directory(entered.root, process["cwd"])
         os.close(entered.root)
         _set_limits(process["rlimits"])
+        if plan.get("announced"):
+            _announce(lines.engine)
         # Last of all: everything above needs what is given up here.
         os.umask(process["user"].get("umask", 0o022))
         _drop_privileges(plan, lines.listening)
         close_all_but(0, 1, 2, lines.reporter)
     except OSError as error:
         raise Refused(f"the step's surroundings can't be made: {error}") from error
-    _execute(process["args"], _environment(process), own_program)
+    start = partial(start_program, own=own_program, is_alone=not plan.get("beside"))
+    _execute(process["args"], _environment(process), start)
+
+
+def _enter(plan: Plan) -> Entered:
+    """Make the surroundings of a step that has its own."""
+    config = plan["config"]
+    if any(each["type"] == "uts" for each in config["linux"]["namespaces"]):
+        with contextlib.suppress(PermissionError):  # by a filter around ours, as podman's
+            syscalls.sethostname(config["hostname"])
+    networks = [each for each in config["linux"]["namespaces"] if each["type"] == "network"]
+    if any("path" not in each for each in networks):
+        _raise_loopback()
+    if plan.get("chroot"):
+        return change_root(config["root"]["path"])
+    return enter_root(config, nodev=plan["nodev"])
+
+
+def _announce(engine: socket.socket) -> None:
+    """Hand out a descriptor of this process: of that and no other, whatever becomes of its number."""
+    process = os.pidfd_open(os.getpid())
+    socket.send_fds(engine, [HANDED_PROCESS], [process])
+    os.close(process)
 
 
 def _set_limits(limits: Iterable[Limit]) -> None:
@@ -173,7 +195,7 @@ def _open_terminal(process: Process, dev: int, channel: socket.socket) -> None:
         os.dup2(terminal, stream)
     with contextlib.suppress(OSError):  # an id that isn't mapped can't own anything
         os.fchown(terminal, process["user"]["uid"], -1)
-    socket.send_fds(channel, [b" "], [master])
+    socket.send_fds(channel, [HANDED_TERMINAL], [master])
     os.close(master)
     os.close(terminal)
 
@@ -314,9 +336,11 @@ def _home(uid: int) -> bytes:
 
 
 def _execute(
-    argv: list[str], environment: dict[bytes, bytes], own_program: os.stat_result
+    argv: list[str],
+    environment: dict[bytes, bytes],
+    start: Callable[[bytes, list[bytes], Mapping[bytes, bytes]], None],
 ) -> NoReturn:
-    """Replace the process by the step's program, looked up on its own PATH."""
+    """Replace the process by the step's program, looked up on its own PATH, and started by `start`."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -328,7 +352,7 @@ def _execute(
     for directory in directories:
         program = os.path.join(directory, name)
         try:
-            start_program(program, words, environment, own_program)
+            start(program, words, environment)
         except (FileNotFoundError, NotADirectoryError) as error:
             # Which doesn't count, unless it was the only place.
             found = found or (error if has_place else None)

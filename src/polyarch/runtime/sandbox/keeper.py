@@ -32,6 +32,7 @@ from polyarch.runtime.sandbox.first import (
     enter_namespaces,
     join_cgroups,
     join_network,
+    join_step,
     read_report,
 )
 from polyarch.runtime.sandbox.listening import Handler, keep_listening
@@ -72,15 +73,24 @@ def keep(spawner: int, control: int, *streams: int) -> NoReturn:
 
 
 def _run(plan: Plan, channel: socket.socket, streams: tuple[int, ...]) -> tuple[str, Waited]:
-    """Join the user namespace, start the step; return what refused it, and how it ended. Raises Refused."""
+    """Join the user namespace, start the step; return what refused it, and how it ended. Raises Refused.
+
+    The last of the `streams` of a step that is beside another one is that one's first process.
+    """
+    own_program = os.stat("/proc/self/exe")
+    beside = streams[-1] if plan.get("beside") else None
+    given = streams if beside is None else streams[:-1]
     join_cgroups(plan["cgroups"])
     with contextlib.ExitStack() as resources:
         # Before the user namespace: what it does for the step it does with the rights that we have out here.
         listener = _start_listener(plan, resources)
-        join_network(plan["config"])
-        _join_user_namespace(plan["config"])
-        enter_namespaces(plan["config"])
-        spared = _spare_keeper() if plan["cgroups"] else ""
+        if beside is None:
+            join_network(plan["config"])
+            _join_user_namespace(plan["config"])
+            enter_namespaces(plan["config"])
+        else:
+            join_step(beside, plan["config"])
+        spared = _spare_keeper() if plan["cgroups"] and beside is None else ""
         is_alone = any(each["type"] == "pid" for each in plan["config"]["linux"]["namespaces"])
         if not is_alone:
             # No PID namespace ends what the step leaves behind: it becomes ours.
@@ -92,7 +102,7 @@ def _run(plan: Plan, channel: socket.socket, streams: tuple[int, ...]) -> tuple[
         if step == 0:
             _set_badness(spared)
             parent = Parent(alive=alive, reporter=reporter)
-            begin(parent, channel, streams, lambda: plan, listener)
+            begin(parent, channel, given, lambda: plan, listener, own_program)
         # An end that stays open here would keep the reader waiting after the step has ended.
         for fd in (*streams, alive, reporter):
             os.close(fd)

@@ -27,7 +27,7 @@ from polyarch.runtime.base import Refused
 from polyarch.runtime.configuration import DEV_LINKS, Config, Device, MountPoint
 from polyarch.runtime.step import SHM
 
-__all__ = ["Entered", "change_root", "enter_root", "make_nodes"]
+__all__ = ["Entered", "change_root", "enter_root", "joined_root", "make_nodes"]
 
 _ATTRIBUTES = {
     "ro": syscalls.MOUNT_ATTR_RDONLY,
@@ -51,6 +51,12 @@ class Entered:
 
     root: int
     dev: int
+
+
+def joined_root() -> Entered:
+    """Open the root of a mount namespace that was joined: made by `enter_root`, and changed by the step since."""
+    root = os.open("/", _DIRECTORY | os.O_CLOEXEC)
+    return Entered(root=root, dev=syscalls.openat2(root, "dev", _DIRECTORY, resolve=_STRAIGHT))
 
 
 def enter_root(config: Config, *, nodev: bool) -> Entered:

@@ -18,6 +18,8 @@ from polyarch.record import frozen
 
 __all__ = [
     "ANSWER_LIMIT",
+    "HANDED_PROCESS",
+    "HANDED_TERMINAL",
     "INTO_CGROUP",
     "KEPT",
     "PLAIN",
@@ -41,6 +43,8 @@ STEP, KEPT, PREPARE = b"s", b"k", b"p"
 PLAIN, INTO_CGROUP = b"-", b"c"
 """Where it is started: in the spawner's cgroup, or in that whose directory is the last descriptor."""
 WORD_LENGTH = 2
+HANDED_TERMINAL, HANDED_PROCESS = b" ", b"\n"
+"""What comes with a descriptor that a step hands out; to who reads the answer behind it, it is white space."""
 
 
 def send_plan(control: socket.socket, plan: bytes) -> None:

@@ -5,7 +5,8 @@ interpreter of a script, it would be run with the image's libraries, and root of
 or its owner (the class of CVE-2019-5736). So no link of /proc may lead to a program.
 
 In the root, which no other step has, looking before starting is enough. What lies on a mount may change
-meanwhile: that is started by its descriptor, and for a script this does what the kernel does.
+meanwhile, and so may anything beside a step that runs: that is started by its descriptor, and for a script this does
+what the kernel does.
 
 Source: execve(2), load_script in fs/binfmt_script.c of Linux.
 """
@@ -43,13 +44,25 @@ class _Found:
 
 
 def start_program(
-    path: bytes, words: list[bytes], environment: Mapping[bytes, bytes], own: os.stat_result
+    path: bytes,
+    words: list[bytes],
+    environment: Mapping[bytes, bytes],
+    *,
+    own: os.stat_result,
+    is_alone: bool = True,
 ) -> None:
-    """Replace the process by the program at `path`, or raise OSError; `own` is what it runs by now."""
+    """Replace the process by the program at `path`, or raise OSError.
+
+    `own` is what it runs by now; `is_alone` says that nobody else can change the root.
+    """
     chain = [_look_at(path, own)]
     # Linux goes on through five scripts, and refuses the next.
     while chain[-1].interpreter and len(chain) < _INTERPRETERS:
         chain.append(_look_at(chain[-1].interpreter[0], own))
+    if not is_alone:
+        # For an emulator, which opens a program by what the kernel calls the descriptor.
+        os.set_inheritable(chain[-1].opened, True)
+        _start_opened(chain, words, environment)
     if not all(each.is_in_root for each in chain):
         with contextlib.suppress(FileNotFoundError):  # of a program of another architecture
             _start_opened(chain, words, environment)

@@ -69,12 +69,19 @@ class Sandbox:
             return refused_step(str(error), on_output)
 
     def _run(self, step: Step, on_output: OnOutput, cancel: CancelToken, talk: Talk) -> Ended:
+        # Beside another step its root is there already, with what that one mounts.
+        is_first = talk.beside is None
         with (
-            mount_points(step),
+            mount_points(step) if is_first else contextlib.nullcontext(),
             make_cgroup(step, self._host) as cgroup,
             self._device_group(step, cgroup) as group,
         ):
-            is_kept = bool(step.user_namespace) or self._host.has_one_id or self._host.is_covered
+            is_kept = (
+                not is_first
+                or bool(step.user_namespace)
+                or self._host.has_one_id
+                or self._host.is_covered
+            )
             start = Start(
                 plan=self._plan(step, cgroup, group, talk), cgroup=group.opened, is_kept=is_kept
             )
@@ -124,6 +131,10 @@ class Sandbox:
             "seccomp": program.hex(),
             "cgroups": [*cgroup.directories, *group.directories],
         }
+        if talk.on_started is not None:
+            plan["announced"] = True
+        if talk.beside is not None:
+            plan["beside"] = True
         if handed is not None:
             plan["handed"] = {
                 "what": handed,

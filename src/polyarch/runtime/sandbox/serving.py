@@ -46,6 +46,8 @@ from polyarch.runtime.sandbox.plan import (
 __all__ = ["serve"]
 
 _STREAM = (socket.AF_UNIX, socket.SOCK_STREAM)
+_MOST_GIVEN = 6
+"""Descriptors that a step may be given: its socket, three streams, whom it is beside, and its cgroup."""
 
 
 def serve(requests: socket.socket) -> None:
@@ -107,7 +109,7 @@ class _Server:
 
     def _take(self) -> None:
         word, descriptors, _, _ = socket.recv_fds(
-            self._requests, WORD_LENGTH, 5, socket.MSG_CMSG_CLOEXEC
+            self._requests, WORD_LENGTH, _MOST_GIVEN, socket.MSG_CMSG_CLOEXEC
         )
         if not word:
             self.is_asked = False

@@ -7,7 +7,8 @@ build that changes nothing needs none of what steps are started with.
                                ──clone──▶ a keeper ──fork──▶ a step in a user namespace that is there already
 
 The spawner receives three descriptors for a step: a socket over which the plan comes and the answer goes, and
-the write ends of the step's output (for a holder the socket alone). There may be a cgroup to start it in.
+the write ends of the step's output (for a holder the socket alone); there may be the read end of its input, the
+process that it is to be beside, and a cgroup to start it in.
 Each process is killed with its parent. The kernel ends all other processes of a step with its PID 1.
 """
 

@@ -25,7 +25,7 @@ from polyarch.platforms import Platform
 from polyarch.progress import CancelToken
 from polyarch.record import frozen, replace
 from polyarch.request.talk import SILENCE, Talk
-from polyarch.runtime.base import Ended, OnOutput, Refused, refused_step
+from polyarch.runtime.base import Ended, OnOutput, Refused, check_talk, refused_step
 from polyarch.runtime.bundle import mount_points
 from polyarch.runtime.configuration import Config
 from polyarch.runtime.oci import oci_config
@@ -172,6 +172,7 @@ class VmRuntime:
         talk: Talk = SILENCE,
     ) -> Ended:
         """See `Runtime.run`."""
+        check_talk(talk, self.name)
         cancel.check()
         _check_owners()
         try:

@@ -37,9 +37,13 @@ TakeInput = Callable[[int], Vertex]
 
 @frozen
 class ExecReader:
-    """Reads exec ops; `allow` are the entitlements that the request has."""
+    """Reads exec ops; `allow` are the entitlements that the request has.
+
+    `grant` gives the devices that are asked for by name, each required or not, and refuses those that aren't allowed.
+    """
 
     allow: frozenset[str]
+    grant: Callable[[Sequence[tuple[str, bool]]], tuple[str, ...]] = lambda _wishes: ()
 
     def read(
         self, op: Op, used: Collection[int], take: TakeInput, layers: TakeInput
@@ -97,7 +101,9 @@ class ExecReader:
             cgroup_parent=meta.text(10),
             proxy_env=tuple(_proxies(Message(meta.bytes(5)))),
             resources=_resources(Message(op.metadata.bytes(7))),
-            devices=tuple(each.text(1) for each in op.message.messages(6)),
+            devices=self.grant(
+                [(each.text(1), not each.integer(2)) for each in op.message.messages(6)]
+            ),
             exit_codes=meta.integers(12),
         )
 

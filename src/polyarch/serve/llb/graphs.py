@@ -29,6 +29,7 @@ from polyarch.graph.op import (
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import IMAGE_SCHEME, LAYOUT_SCHEME
 from polyarch.oci.reference import parse as parse_reference
+from polyarch.platforms import Platform
 from polyarch.record import field, frozen, replace
 from polyarch.serve.llb.definition import (
     DIFF,
@@ -47,7 +48,7 @@ from polyarch.serve.receiving import Wanted
 from polyarch.text.giturl import parse_git_reference
 from polyarch.wire import Message
 
-__all__ = ["RESULT_SCHEME", "Locals", "Lowering"]
+__all__ = ["RESULT_SCHEME", "Locals", "Lowering", "as_it_is", "read_git", "read_http"]
 
 _KINDS = {5: "build"}
 _HEADERS = ("Accept", "User-Agent")
@@ -56,14 +57,25 @@ RESULT_SCHEME = "polyarch-result://"
 """What stands for a result that was promised: only we understand it."""
 _LOCAL = "local://"
 
+Replaced = Callable[[str, Mapping[str, str], Platform], tuple[str, Mapping[str, str]]]
+"""From a source's identifier, attributes and platform to those that are used. Raises InputError for what may not be."""
+
 Locals = dict[str, Wanted]
 """What is wanted of directories of the client, by the names of local ops."""
+
+
+def as_it_is(
+    identifier: str, attributes: Mapping[str, str], _platform: Platform
+) -> tuple[str, Mapping[str, str]]:
+    """Replace nothing."""
+    return identifier, attributes
 
 
 @frozen
 class Lowering:
     """Makes vertices of one definition; `found` collects the local directories that they read.
 
+    `replaced` says what a source is to be, where somebody has a say in it.
     `bring_layout` makes an address here of a layout of the client's, by its address and its store there, and
     `bring_result` of what was promised, by its ref.
     """
@@ -75,6 +87,7 @@ class Lowering:
     bring_result: Callable[[str], str]
     execs: ExecReader
     found: Locals = field(default_factory=dict)
+    replaced: Replaced = as_it_is
     _made: dict[Input, Vertex] = field(default_factory=dict, repr=False)
     _used: dict[Digest, set[int]] = field(default_factory=dict, repr=False)
 
@@ -171,7 +184,10 @@ class Lowering:
         )
 
     def _source(self, op: Op) -> Vertex:
-        identifier, attributes = op.message.text(1), read_pairs(op.message, 2)
+        identifier = op.message.text(1)
+        attributes: Mapping[str, str] = read_pairs(op.message, 2)
+        if not identifier.startswith(RESULT_SCHEME):
+            identifier, attributes = self.replaced(identifier, attributes, op.platform)
         if identifier.startswith(IMAGE_SCHEME):
             name = parse_reference(identifier.removeprefix(IMAGE_SCHEME)).canonical
             return self._image(op, name, attributes)
@@ -189,19 +205,7 @@ class Lowering:
         raise InputError(f"sources like {identifier} aren't supported yet")
 
     def _file(self, op: Op, url: str, attributes: Mapping[str, str]) -> Vertex:
-        made = HttpOp(
-            url=url,
-            filename=attributes.get("http.filename") or url.rstrip("/").rpartition("/")[2],
-            checksum=attributes.get("http.checksum", ""),
-            headers=tuple(
-                (name, attributes[key])
-                for name in _HEADERS
-                if (key := f"http.header.{name.lower()}") in attributes
-            ),
-            auth_secret=attributes.get("http.authheadersecret", ""),
-        )
-        if any(name.startswith("http.sig.") for name in attributes):
-            raise InputError("signatures of files of web servers aren't verified yet")
+        made = read_http(url, attributes)
         vertex = self._add(op, made, (), url)
         mode, uid, gid = (attributes.get(f"http.{each}", "") for each in ("perm", "uid", "gid"))
         if not (mode or uid or gid):
@@ -243,20 +247,41 @@ class Lowering:
         return self._add(op, LocalOp(name=key), (), f"{_LOCAL}{name}")
 
     def _git(self, op: Op, identifier: str, attributes: Mapping[str, str]) -> Vertex:
-        address, _, fragment = identifier.partition("#")
-        full = attributes.get("git.fullurl") or address.replace("git://", "https://", 1)
-        reference = parse_git_reference(f"{full}#{fragment}" if fragment else full)
-        if reference is None:
-            raise InputError(f"{full} isn't the address of a repository")
-        made = git_op(reference, keep_git_dir=attributes.get("git.keepgitdir") == "true")
-        made = replace(
-            made,
-            checksum=attributes.get("git.checksum", "") or made.checksum,
-            submodules=made.submodules and attributes.get("git.skipsubmodules") != "true",
-            mtime=attributes.get("git.mtime", "") or made.mtime,
-            fetch_by_commit=attributes.get("git.fetchbycommit") == "true" or made.fetch_by_commit,
-        )
-        return self._add(op, made, (), identifier)
+        return self._add(op, read_git(identifier, attributes), (), identifier)
+
+
+def read_http(url: str, attributes: Mapping[str, str]) -> HttpOp:
+    """Read a source that is a file of a web server. Raises InputError."""
+    if any(name.startswith("http.sig.") for name in attributes):
+        raise InputError("signatures of files of web servers aren't verified yet")
+    return HttpOp(
+        url=url,
+        filename=attributes.get("http.filename") or url.rstrip("/").rpartition("/")[2],
+        checksum=attributes.get("http.checksum", ""),
+        headers=tuple(
+            (name, attributes[key])
+            for name in _HEADERS
+            if (key := f"http.header.{name.lower()}") in attributes
+        ),
+        auth_secret=attributes.get("http.authheadersecret", ""),
+    )
+
+
+def read_git(identifier: str, attributes: Mapping[str, str]) -> GitOp:
+    """Read a source that is a commit. Raises InputError."""
+    address, _, fragment = identifier.partition("#")
+    full = attributes.get("git.fullurl") or address.replace("git://", "https://", 1)
+    reference = parse_git_reference(f"{full}#{fragment}" if fragment else full)
+    if reference is None:
+        raise InputError(f"{full} isn't the address of a repository")
+    made = git_op(reference, keep_git_dir=attributes.get("git.keepgitdir") == "true")
+    return replace(
+        made,
+        checksum=attributes.get("git.checksum", "") or made.checksum,
+        submodules=made.submodules and attributes.get("git.skipsubmodules") != "true",
+        mtime=attributes.get("git.mtime", "") or made.mtime,
+        fetch_by_commit=attributes.get("git.fetchbycommit") == "true" or made.fetch_by_commit,
+    )
 
 
 def _mode(text: str) -> int:
