@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,9 +32,6 @@ settings.register_profile(
 )
 settings.load_profile("busy")
 
-# Each process makes ten thousand tests that all stay: looking for garbage among them is a third of collecting.
-gc.disable()
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell runs what is behind an `&` without it, and programs would inherit that they can't be interrupted.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -46,10 +43,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
-def pytest_collection_finish() -> None:
-    """Look for garbage among what the tests make, and never again among the tests."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for garbage among what the tests make, and not among ten thousand tests, which all stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
