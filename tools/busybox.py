@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from pathlib import Path
 
 from tools.debian import fetch, unpack
@@ -25,11 +27,21 @@ def make_rootfs(directory: Path, architecture: str, packages: Path) -> Path:
         (directory / name).mkdir(parents=True)
     directory.chmod(0o755)
     (directory / "tmp").chmod(0o1777)
-    (package,) = fetch(packages, architecture, ["busybox-static"])
-    unpack(package, directory, lambda path: path == "bin/busybox")
+    program = directory / "bin/busybox"
+    program.write_bytes(_program(packages, architecture))
+    program.chmod(0o755)
     for applet in _APPLETS.split():
         (directory / "bin" / applet).symlink_to("busybox")
     accounts = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
     (directory / "etc/passwd").write_text(accounts)
     (directory / "etc/group").write_text("root:x:0:\nnobody:x:65534:\n")
     return directory
+
+
+@functools.cache
+def _program(packages: Path, architecture: str) -> bytes:
+    """Return the program: hundreds of tests have a root of their own, and a package takes a while to unpack."""
+    (package,) = fetch(packages, architecture, ["busybox-static"])
+    with tempfile.TemporaryDirectory() as name:
+        unpack(package, Path(name), lambda path: path == "bin/busybox")
+        return (Path(name) / "bin/busybox").read_bytes()

@@ -10,6 +10,7 @@ import sqlite3
 import pytest
 
 from tests.support.machine.programs import Person
+from tests.support.machine.users import for_one_user
 from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
@@ -35,6 +36,7 @@ def records(who: Person, *words: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in shown.splitlines()]
 
 
+@for_one_user
 def test_usage_tells_of_every_step(who: Person, registry: RealRegistry) -> None:
     build(who, registry, "-o", "type=cacheonly")
     found = records(who)

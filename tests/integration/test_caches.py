@@ -17,6 +17,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.support.machine.programs import Person
+from tests.support.machine.users import for_one_user, for_users_each_with
 from tests.support.network.azure import ACCOUNT, KEY, azure
 from tests.support.network.github import TOKEN, github
 from tests.support.network.servers import RealRegistry
@@ -77,7 +78,7 @@ def ways(kind: str, who: Person, registry: RealRegistry, name: str) -> tuple[str
     return f"type=registry,ref={reference},mode=max{form}", reference
 
 
-@pytest.mark.parametrize("kind", ["registry", "index", "docker", "local"])
+@for_users_each_with("kind", "local", "registry", "index", "docker")
 def test_a_machine_without_a_store_finds_all_steps(
     who: Person, registry: RealRegistry, kind: str
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_machine_without_a_store_finds_all_steps(
     assert not list((who.root / "snapshots").iterdir())
 
 
+@for_one_user
 def test_the_layers_of_a_cache_are_used_by_steps_above(who: Person, registry: RealRegistry) -> None:
     write(who, registry)
     to, of = ways("registry", who, registry, f"{who.user.name}-above")
@@ -114,6 +116,7 @@ def test_the_layers_of_a_cache_are_used_by_steps_above(who: Person, registry: Re
     assert (who.work / "out/made/large").stat().st_size == 100_000
 
 
+@for_one_user
 def test_a_large_file_that_is_the_same_is_found_by_comparing(
     who: Person, registry: RealRegistry
 ) -> None:
@@ -130,6 +133,7 @@ def test_a_large_file_that_is_the_same_is_found_by_comparing(
     assert [name.partition("] ")[2][:8] for name in ran(shown)] == ["RUN head", "COPY inp"]
 
 
+@for_one_user
 def test_the_cache_in_an_image(who: Person, registry: RealRegistry) -> None:
     write(who, registry)
     name = f"{registry.host}/images/{who.user.name}:inline"
@@ -149,6 +153,7 @@ def test_the_cache_in_an_image(who: Person, registry: RealRegistry) -> None:
     assert again == first
 
 
+@for_one_user
 def test_min_has_the_layers_of_the_image_alone(who: Person, registry: RealRegistry) -> None:
     write(who, registry)
     directory = who.work / "cache"
@@ -182,6 +187,7 @@ def test_three_platforms_share_a_cache(root: Person, registry: RealRegistry) -> 
     assert again == first
 
 
+@for_one_user
 def test_a_cache_that_fails_costs_a_line(who: Person, registry: RealRegistry) -> None:
     write(who, registry)
     gone, closed = f"{registry.host}/caches/gone", "127.0.0.1:1/caches/closed"
@@ -197,6 +203,7 @@ def test_a_cache_that_fails_costs_a_line(who: Person, registry: RealRegistry) ->
     assert failed.status == 69  # nobody can be reached there
 
 
+@for_one_user
 def test_layers_that_a_cache_has_lost_are_made_again(who: Person, registry: RealRegistry) -> None:
     write(who, registry)
     to, of = ways("local", who, registry, "")

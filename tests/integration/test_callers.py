@@ -39,6 +39,7 @@ def call(who: Person, line: str, *more: str, seconds: float = 120) -> Ended:
     return who.run_other(str(who.home / "bin" / name), *words, *more, seconds=seconds)
 
 
+@pytest.mark.slow
 def test_the_package_of_dockers_actions_reads_all_that_it_asks_for(
     caller: Person, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.machine.programs import Person
+from tests.support.machine.users import for_one_user
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
 
@@ -37,6 +38,7 @@ def text(who: Person, name: str) -> str:
     return (who.work / "out" / name).read_text()
 
 
+@for_one_user
 def test_an_image_of_a_layout_as_base(who: Person) -> None:
     make_layout(who)
     who.write("Dockerfile", "FROM base\nCOPY files /files\n")
@@ -85,6 +87,7 @@ def test_images_of_a_layout_in_copies_and_mounts(who: Person) -> None:
     assert (text(who, "tagged"), text(who, "pinned")) == ("amd64", "amd64")
 
 
+@for_one_user
 def test_an_image_of_a_layout_in_the_place_of_a_stage(who: Person) -> None:
     make_layout(who)
     who.write("Dockerfile", "FROM nowhere AS one\nRUN no\nFROM scratch\nCOPY --from=0 / /\n")
@@ -116,6 +119,7 @@ def test_a_platform_that_the_layout_has_not(root: Person) -> None:
     assert "linux/amd64, linux/arm64" in ended.complaint()
 
 
+@for_one_user
 def test_a_directory_with_its_own_ignore_file(who: Person) -> None:
     who.write(".dockerignore", "shared")
     who.write("shared", "")

@@ -150,10 +150,10 @@ def test_a_step_that_hangs_everywhere_ends(root: Person, registry: RealRegistry)
 @pytest.mark.parametrize(
     "command",
     [
-        "sleep 6",
+        "sleep 4",
         "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done",
-        "sleep 6 | cat",
-        "sleep 5 & wait",
+        "sleep 4 | cat",
+        "sleep 4 & wait",
     ],
 )
 def test_what_is_slow_is_not_taken_for_hung(

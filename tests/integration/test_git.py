@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine.programs import Person
+from tests.support.machine.users import for_one_user
 from tests.support.network.gitweb import DATE, GitWeb, commit, git_web, large_file, new_repository
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
@@ -57,6 +58,7 @@ def test_a_context_with_a_submodule_beside_it(who: Person, web: GitWeb) -> None:
     assert files(who)["sub/file"] == "two"
 
 
+@for_one_user
 def test_a_tag_without_submodules(who: Person, web: GitWeb) -> None:
     who.write("Dockerfile", f"FROM scratch\nADD {web.address}/app.git?tag=v1&subdir=sub /\n")
 
@@ -212,12 +214,14 @@ def large(repositories: Path, web: GitWeb) -> bytes:
     return content
 
 
+@for_one_user
 def test_large_files_of_a_repository(who: Person, web: GitWeb, large: bytes) -> None:
     who.run("build", "-o", "out", f"{web.address}/pictures.git").check()
 
     assert (who.work / "out/picture.bin").read_bytes() == large
 
 
+@for_one_user
 def test_large_files_for_those_who_know_a_password(who: Person, web: GitWeb, large: bytes) -> None:
     web.password = TOKEN
     secret = who.work / "token"
@@ -234,6 +238,7 @@ def test_large_files_for_those_who_know_a_password(who: Person, web: GitWeb, lar
     assert (who.work / "out/picture.bin").read_bytes() == large
 
 
+@for_one_user
 def test_a_kept_repository_says_nothing_of_large_files(
     who: Person, web: GitWeb, large: bytes
 ) -> None:
@@ -247,6 +252,7 @@ def test_a_kept_repository_says_nothing_of_large_files(
     assert "lfs" not in (who.work / "out/r/.git/config").read_text()
 
 
+@for_one_user
 def test_a_large_file_that_the_server_lacks(who: Person, web: GitWeb, large: bytes) -> None:
     web.large_files.clear()
 

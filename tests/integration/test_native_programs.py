@@ -88,7 +88,9 @@ def test_layers_are_the_same(root: Person, registry: RealRegistry, steps: str) -
     assert digest(root, "auto") == digest(root, "strict")
 
 
-@pytest.mark.parametrize("steps", ["texts", "archives"])
+@pytest.mark.parametrize(
+    ("user", "steps"), [("many ids", "texts"), ("one id", "archives")], indirect=["user"]
+)
 def test_layers_are_the_same_whoever_builds(
     who: Person, registry: RealRegistry, steps: str
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.machine.daemons import daemon
 from tests.support.machine.programs import Person, person
+from tests.support.machine.users import for_one_user, for_users_each_with
 from tests.support.network.certificates import make_certificates
 from tests.support.network.plants import LAYER, plant_image, tar_of
 from tests.support.network.registry import Registry, digest_of, serving
@@ -63,6 +64,7 @@ def push(who: Person, host: str, name: str) -> None:
     who.run("build", "-t", f"{host}/{name}", "--push", ".").check()
 
 
+@for_one_user
 def test_basic_auth_of_the_config(who: Person, guarded: RealRegistry) -> None:
     config(who, auths={guarded.host: auth(USER, PASSWORD)})
     name = f"{guarded.host}/{who.user.name}/basic"
@@ -104,7 +106,7 @@ def test_login_with_a_wrong_password(root: Person, guarded: RealRegistry) -> Non
     assert not (root.home / ".docker/config.json").exists()
 
 
-@pytest.mark.parametrize("key", ["credsStore", "credHelpers"])
+@for_users_each_with("key", "credsStore", "credHelpers", "credsStore")
 def test_a_credential_helper(who: Person, guarded: RealRegistry, key: str) -> None:
     who.write("bin/docker-credential-tests", HELPER, 0o755)
     who.environ["PATH"] = f"{who.work}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -326,6 +328,7 @@ def test_an_unknown_authority(root: Person, secure: tuple[RealRegistry, Path]) -
     )
 
 
+@for_one_user
 def test_an_authority_of_the_settings(who: Person, secure: tuple[RealRegistry, Path]) -> None:
     server, authority = secure
     who.write("ca.crt", authority.read_text())

@@ -21,6 +21,7 @@ import pytest
 from polyarch.errors import InvalidLayer
 from polyarch.layer.compress import decompressed
 from tests.support.machine.programs import Ended, Person
+from tests.support.machine.users import for_users_each_with
 from tests.support.network.registry import Registry, serving
 from tests.support.network.servers import RealRegistry
 from tests.support.network.web import Page, WebServer, web_server
@@ -128,7 +129,7 @@ def test_the_search_knows_base64_at_any_place(before: str) -> None:
     assert leaks(base64.b64encode(f"{before}{SECRET} behind".encode()))
 
 
-@pytest.mark.parametrize("status", [0, 1])
+@for_users_each_with("status", 0, 1, 0, 1)
 def test_a_secret_of_a_step(who: Person, registry: RealRegistry, status: int) -> None:
     who.write("../key", SECRET)
     who.environ["KEY"] = VARIABLE
@@ -181,7 +182,7 @@ def printing(who: Person, registry: RealRegistry, script: str) -> tuple[str, ...
     return ("--secret=id=key,src=../key", "--secret=id=env,env=KEY", "--no-cache")
 
 
-@pytest.mark.parametrize("status", [0, 1])
+@for_users_each_with("status", 0, 1, 0, 1)
 def test_a_secret_that_a_step_prints_is_masked(
     who: Person, registry: RealRegistry, status: int
 ) -> None:
@@ -338,7 +339,7 @@ def run_with(who: Person, progress: str, *words: str) -> Ended:
     return who.run_other("script", "-qec", shlex.join(who.command(*command)), "/dev/null")
 
 
-@pytest.mark.parametrize("status", [0, 1])
+@for_users_each_with("status", 0, 1, 0, 1)
 def test_no_secret_of_any_kind_is_anywhere(
     who: Person, registry: RealRegistry, web: WebServer, status: int
 ) -> None:

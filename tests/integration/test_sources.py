@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine.programs import Person
+from tests.support.machine.users import for_one_user
 from tests.support.network.servers import git_daemon
 from tests.support.network.web import Page, WebServer, web_server
 
@@ -59,6 +60,7 @@ def listed(who: Person) -> dict[str, tuple[str, int]]:
     return found
 
 
+@for_one_user
 def test_files_of_web_servers(who: Person, web: WebServer) -> None:
     web.pages["/file"] = Page(b"content", DATED)
     who.write(
@@ -73,6 +75,7 @@ def test_files_of_web_servers(who: Person, web: WebServer) -> None:
     assert [each.headers.get("If-None-Match") for each in web.asked] == [None, '"1"']
 
 
+@for_one_user
 def test_a_commit_as_build_context(who: Person, repositories: str) -> None:
     words = ("build", "-o", "out", "--build-arg", "SOURCE_DATE_EPOCH=context")
 

@@ -22,7 +22,7 @@ from tests.support.machine.peers import Engine, Podman, docker_engine
 from tests.support.machine.programs import Person, person
 from tests.support.network.servers import RealRegistry
 
-pytestmark = [pytest.mark.runtime, pytest.mark.root]
+pytestmark = [pytest.mark.runtime, pytest.mark.root, pytest.mark.slow]
 
 _PAGE = SOURCE.parent / "docs/guides/outputs.md"
 _BEGIN, _END = "<!-- table of takers -->\n", "<!-- end of the table -->\n"

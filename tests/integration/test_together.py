@@ -15,6 +15,7 @@ from tests.support.images.soundness import faults, whole_platforms
 from tests.support.machine.boxes import boxed
 from tests.support.machine.engines import interpreter
 from tests.support.machine.programs import Person
+from tests.support.machine.users import for_users_each_with
 from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.qemu, pytest.mark.root]
@@ -65,7 +66,7 @@ def run_together(who: Person, builds: Sequence[tuple[str, ...]]) -> list[str]:
     return said
 
 
-@pytest.mark.parametrize("number", [2, 4])
+@for_users_each_with("number", 2, 4, 2)
 def test_equal_builds_run_each_step_once(who: Person, registry: RealRegistry, number: int) -> None:
     name = f"{registry.host}/{who.user.name}/equal{number}"
     who.write("Dockerfile", STEPS.format(base=f"{registry.host}/library/busybox"))

@@ -86,6 +86,10 @@ def user(request: pytest.FixtureRequest) -> Iterator[User]:
             yield made
 
 
+for_one_user = pytest.mark.parametrize("user", ["by_many"], indirect=True)
+"""For what shows how programs behave: whose ids they have, others look at."""
+
+
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     directory = tmp_path_factory.mktemp("roots")
@@ -151,6 +155,7 @@ def test_busybox_runs_natively(busybox: Place) -> None:
 MACHINES = {"arm64": "aarch64", "arm": "armv7l"}
 
 
+@for_one_user
 def test_the_machine_is_the_foreign_one(debian: Place) -> None:
     script = (
         "uname -m; arch; uname -a; bash -c 'echo $HOSTTYPE $MACHTYPE $OSTYPE ${BASH_VERSINFO[5]}'"
@@ -201,18 +206,21 @@ def test_all_that_can_be_learned_of_the_machine_is_the_same(
     assert place.starts(WHO_RUNS)[1] == "/usr/bin/dash"
 
 
+@for_one_user
 def test_the_machine_is_the_foreign_one_for_busybox(busybox: Place) -> None:
     shown = busybox.shown("uname -m; uname -a")
 
     assert shown.splitlines()[0] == MACHINES[busybox.platform.architecture]
 
 
+@for_one_user
 def test_programs_are_read_as_they_are_in_the_image(debian: Place) -> None:
     debian.shown(
         "cd /usr/bin; sha256sum * | sort; ls -ln /bin/sh /usr/bin/dash; cat dash | sha256sum"
     )
 
 
+@for_one_user
 def test_a_process_finds_itself_as_it_would(debian: Place) -> None:
     shown = debian.shown(
         "readlink /proc/self/exe; cat /proc/self/cmdline | tr '\\0' ' '; cat /proc/self/comm;"
@@ -225,6 +233,7 @@ def test_a_process_finds_itself_as_it_would(debian: Place) -> None:
     assert "title" in shown
 
 
+@for_one_user
 def test_scripts_are_started_with_their_names(debian: Place) -> None:
     shown = debian.shown(
         "cd /tmp; printf '#!/bin/bash -e\\necho $0 $# \"$@\"; cat /proc/$$/comm\\n' > script; chmod +x script;"
@@ -234,6 +243,7 @@ def test_scripts_are_started_with_their_names(debian: Place) -> None:
     assert shown.splitlines() == ["./script 3 1 two words ", "script", "./other 0", "other"]
 
 
+@for_one_user
 def test_programs_that_begin_alike_are_told_apart(debian: Place) -> None:
     shown = debian.shown(
         "true; echo $?; /bin/true; echo $?; /bin/false; echo $?; env true; echo $?; env false; echo $?;"
@@ -253,6 +263,7 @@ PERL = """
 """
 
 
+@for_one_user
 def test_perl_has_the_modules_of_its_machine_and_the_paths_of_the_foreign_one(
     debian: Place,
 ) -> None:
@@ -287,6 +298,7 @@ REFUSED = (
 
 
 @pytest.mark.parametrize("name", ["Text/CharWidth/CharWidth.so", "Locale/gettext/gettext.so"])
+@for_one_user
 def test_perl_is_emulated_once_debconf_would_load_what_is_not_native(
     debian: Place, name: str
 ) -> None:
@@ -298,6 +310,7 @@ def test_perl_is_emulated_once_debconf_would_load_what_is_not_native(
     assert debian.starts(f"{install}{who}rm $at")[1].endswith("/qemu")
 
 
+@pytest.mark.slow
 def test_python_runs_natively_as_far_as_the_cpu_does_not_matter(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
@@ -322,6 +335,7 @@ def test_python_runs_natively_as_far_as_the_cpu_does_not_matter(
     assert twins["stdout"] == len(REFUSED) * "126\n"
 
 
+@for_one_user
 def test_a_compiler_of_go_runs_natively_if_it_is_told_what_it_works_for(debian: Place) -> None:
     emulated, twin = debian.both(
         "cd /usr/local/go/pkg/tool/linux_arm64; GOARCH=arm64 ./compile; env -i X= GOARCH=arm ./compile;"
@@ -334,6 +348,7 @@ def test_a_compiler_of_go_runs_natively_if_it_is_told_what_it_works_for(debian: 
     assert twin["stdout"] == 2 * native + 4 * foreign + "gofmt go1.99.1 runs on amd64\n"
 
 
+@for_one_user
 def test_dpkg_works_on_the_foreign_packages(debian: Place) -> None:
     shown = debian.shown(
         "dpkg -l; dpkg-query -S /bin/bash; dpkg --print-foreign-architectures; mkdir -p /tmp/p/DEBIAN;"
@@ -347,6 +362,7 @@ def test_dpkg_works_on_the_foreign_packages(debian: Place) -> None:
     assert "Architecture: arm64" in shown
 
 
+@for_one_user
 def test_a_program_that_was_changed_is_emulated(debian: Place) -> None:
     script = "cp /bin/dash /tmp/mine; {} /tmp/mine -c 'readlink /proc/$$/exe; :'; rm /tmp/mine"
 
@@ -356,6 +372,7 @@ def test_a_program_that_was_changed_is_emulated(debian: Place) -> None:
     assert (twin, emulator) == ("/usr/bin/dash", "/dev/.pa/7/qemu")
 
 
+@for_one_user
 def test_what_a_foreign_loader_is_told_is_obeyed(debian: Place) -> None:
     emulated, twins = debian.both("LD_PRELOAD=/lib/none.so /bin/true; LD_DEBUG=help /bin/true")
 
@@ -381,6 +398,7 @@ def test_the_same_files_are_written(debian: Place) -> None:
     assert "tar.gz" in shown
 
 
+@for_one_user
 def test_busybox_writes_the_same(busybox: Place) -> None:
     work = """
         i=0; while [ $i -lt 15 ]; do echo "int f$i;" | sed s/f/g/ | cut -d' ' -f2 >> /tmp/loop; i=$((i+1)); done
@@ -394,6 +412,7 @@ def test_busybox_writes_the_same(busybox: Place) -> None:
 @pytest.mark.parametrize(
     "variable", ["LD_PRELOAD=/none.so", "LD_LIBRARY_PATH=/none", "QEMU_CPU=max"]
 )
+@for_one_user
 def test_variables_that_foreign_programs_obey_lead_to_the_emulator(
     debian: Place, variable: str
 ) -> None:
@@ -402,6 +421,7 @@ def test_variables_that_foreign_programs_obey_lead_to_the_emulator(
     assert emulator == "/dev/.pa/7/qemu"
 
 
+@for_one_user
 def test_twins_see_the_cpu_that_an_emulator_shows(busybox: Place) -> None:
     script = "cat /proc/cpuinfo; echo x > /proc/cpuinfo"
 
@@ -449,6 +469,7 @@ APT_WORKS = """
 """
 
 
+@pytest.mark.slow
 def test_apt_works_for_the_foreign_machine(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.machine.programs import Person
+from tests.support.machine.users import for_one_user
 from tests.support.network.web import Page, WebServer, web_server
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
@@ -98,6 +99,7 @@ def test_an_archive_that_was_coded_on_the_way(root: Person, web: WebServer) -> N
     assert (root.work / "out/y.tgz").read_bytes() == gzip.decompress(packed)
 
 
+@for_one_user
 def test_a_context_that_was_coded_on_the_way(who: Person, web: WebServer) -> None:
     files = archive("", Dockerfile=DOCKERFILE, file="text")
     web.pages["/c.tar"] = Page(gzip.compress(files), {"Content-Encoding": "gzip"})
@@ -119,6 +121,7 @@ def test_a_secret_for_a_server(who: Person, web: WebServer) -> None:
     assert "b33f" not in ended.err
 
 
+@for_one_user
 def test_an_archive_as_context(who: Person, web: WebServer) -> None:
     web.pages["/context.tgz"] = Page(archive("gz", Dockerfile=DOCKERFILE, file="text"))
 
@@ -127,6 +130,7 @@ def test_an_archive_as_context(who: Person, web: WebServer) -> None:
     assert (who.work / "out/file").read_text() == "text"
 
 
+@for_one_user
 def test_a_dockerfile_of_a_server_for_a_directory(who: Person, web: WebServer) -> None:
     web.pages["/df"] = Page(DOCKERFILE.encode())
     who.write("file", "text")

@@ -22,9 +22,10 @@ def named() -> list[tuple[str, str]]:
     """Return (module, what it names) for all tables but that of the commands, which leaves its room out."""
     found = []
     for path in sorted(SOURCE.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        if "late" not in path.read_text(encoding="utf-8"):
+        text = path.read_text(encoding="utf-8")
+        if "late" not in text:
             continue
+        tree = ast.parse(text)
         module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
         texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
         found += [(module, text) for text in texts if isinstance(text, str) and NAMED.match(text)]

@@ -27,10 +27,10 @@ class Area:
 
 
 AREAS = {
-    "kills": Area(kills, 6, 1000),
-    "disks": Area(disks, 3, 200),
+    "kills": Area(kills, 4, 1000),
+    "disks": Area(disks, 2, 200),
     "crowd": Area(crowd, 1, 36),
     "clocks": Area(clocks, 1, 60),
     "stores": Area(stores, 1, 6),
-    "contexts": Area(contexts, 2, 100),
+    "contexts": Area(contexts, 1, 100),
 }

@@ -45,6 +45,7 @@ class Extended:
         except struct.error as error:
             raise MachineError("the program is cut short") from error
         self._data = bytearray(program)
+        self._read: bytes | None = None
         self._added = bytearray()
         loads = self.segments(PT_LOAD)
         if not loads:
@@ -59,7 +60,9 @@ class Extended:
     @property
     def data(self) -> bytes:
         """The bytes of the file as it is now, without the addition."""
-        return bytes(self._data)
+        if self._read is None:
+            self._read = bytes(self._data)
+        return self._read
 
     def find_address(self, offset: int) -> int | None:
         """Return where a byte of the file lies in memory, if it does."""
@@ -90,6 +93,7 @@ class Extended:
     def write(self, offset: int, data: bytes) -> None:
         """Put bytes in the place of others in the file."""
         self._data[offset : offset + len(data)] = data
+        self._read = None
 
     @property
     def next_address(self) -> int:

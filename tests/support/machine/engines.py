@@ -160,7 +160,7 @@ def in_engine(user: User, script: str, **arguments: object) -> Any:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert ended.returncode == 0, ended.stderr.decode()
     return json.loads(ended.stdout)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
-from spdx_tools.spdx.parser.parse_anything import parse_file
-from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from polyarch.attest.options import SbomOptions
 from polyarch.attest.sbom.documents import sbom_predicates
@@ -51,15 +48,20 @@ def written(scan: Scan) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("scan", [SCAN, Scan(packages=())], ids=["some", "none"])
 def test_documents_are_valid(tmp_path: Path, scan: Scan) -> None:
+    # Imported here, since the grammars that they make first take seconds of every process that collects.
+    cyclonedx = importlib.import_module("cyclonedx.validation.json")
+    version = importlib.import_module("cyclonedx.schema").SchemaVersion.V1_6
+    spdx = importlib.import_module("spdx_tools.spdx.validation.document_validator")
+    parser = importlib.import_module("spdx_tools.spdx.parser.parse_anything")
     found = written(scan)
 
     path = tmp_path / "sbom.spdx.json"
     path.write_bytes(found["sbom.spdx.json"])
-    document = parse_file(str(path))
-    assert [each.validation_message for each in validate_full_spdx_document(document)] == []
+    document = parser.parse_file(str(path))
+    assert [each.validation_message for each in spdx.validate_full_spdx_document(document)] == []
     assert len(document.packages) == len(scan.packages) + 1
-    checked = JsonStrictValidator(SchemaVersion.V1_6).validate_str(found["sbom.cdx.json"].decode())
-    assert checked is None
+    validator = cyclonedx.JsonStrictValidator(version)
+    assert validator.validate_str(found["sbom.cdx.json"].decode()) is None
     assert len(json.loads(found["sbom.cdx.json"]).get("components", ())) == len(scan.packages)
 
 
