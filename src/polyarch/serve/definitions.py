@@ -34,7 +34,7 @@ from polyarch.wire import Message, field
 from polyarch.worker.source_local import ContextDigests, open_context
 from polyarch.worker.tree import SourceTree
 
-__all__ = ["ContainerMounts", "LLBFrontend", "Mounted"]
+__all__ = ["ContainerMounts", "Definitions", "LLBFrontend", "Mounted"]
 
 
 class Definitions:
