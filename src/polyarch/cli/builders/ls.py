@@ -10,7 +10,7 @@ from polyarch.cli.builders.commands import UNSUPPORTED
 from polyarch.cli.builders.states import NodeState, all_states
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
-from polyarch.cli.frame.table import LINE, Format, fitted, is_cut, parse_format, table_width
+from polyarch.cli.frame.table import LINE, Format, fitted, parse_format, table_width
 from polyarch.golang.template.values import Value
 from polyarch.platforms import column, parse
 from polyarch.record import frozen
@@ -50,18 +50,20 @@ class Listing:
     truncate: bool = True
     is_fitted: bool = False
     """Whether the table is to fit a line, too."""
+    cuts_names: bool = True
+    """Whether names are cut for that: programs that look for one want all of it."""
 
     def render(self, form: Format) -> str:
         """Write the listing in a form that isn't JSON: a row for each builder, and for each node."""
         rows = self._rows(form, _MAX_GROUPS)
         if self.is_fitted:
             # Platforms first: those that are left out are counted.
-            for groups in range(_MAX_GROUPS - 1, 0, -1):
+            for groups in range(_MAX_GROUPS - 1, 0 if self.cuts_names else -1, -1):
                 if table_width(rows, _COLUMNS) <= LINE:
                     break
                 rows = self._rows(form, groups)
-            flexible = {"Name": (9, False), "DriverEndpoint": (9, False)}
-            rows = fitted(rows, _COLUMNS, flexible)
+            names = {"Name": (9, False)} if self.cuts_names else {}
+            rows = fitted(rows, _COLUMNS, {**names, "DriverEndpoint": (9, False)})
         return form.render(rows, titles=_TITLES, record="*commands.lsContext")
 
     def _rows(self, form: Format, groups: int) -> list[Mapping[str, Value]]:
@@ -167,8 +169,8 @@ def _ls(options: Options, context: Context) -> int:
         current=builders.current().name,
         states=states,
         truncate=not options.is_set("no-trunc"),
-        is_fitted=options.text("format") == "table"
-        and is_cut(context, no_trunc=options.is_set("no-trunc")),
+        is_fitted=not options.is_set("no-trunc") and options.text("format") == "table",
+        cuts_names=context.stdout.isatty(),
     )
     if options.text("format") == "json":
         context.stdout.write(form.render(listing.objects(), titles={}))

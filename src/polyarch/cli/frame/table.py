@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from polyarch.cli.frame.command import Context
 from polyarch.golang import tabwriter
 from polyarch.golang.template.template import Template, parse_template
 from polyarch.golang.template.values import Value
@@ -27,7 +26,6 @@ __all__ = [
     "align_with_tabs",
     "clipped",
     "fitted",
-    "is_cut",
     "parse_format",
     "table_width",
 ]
@@ -55,11 +53,6 @@ def clipped(text: str, room: int, *, from_start: bool = False) -> str:
     if len(text) <= room:
         return text
     return f"…{text[1 - room :]}" if from_start else f"{text[: room - 1]}…"
-
-
-def is_cut(context: Context, *, no_trunc: bool) -> bool:
-    """Tell whether names are cut so that a table fits a line: programs that look for one in it want all of it."""
-    return not no_trunc and context.stdout.isatty()
 
 
 def fitted(

@@ -9,7 +9,7 @@ from datetime import datetime
 from polyarch.cli.frame.command import Command, Context
 from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.store import open_store
-from polyarch.cli.frame.table import LINE, fitted, is_cut, parse_format, table_width
+from polyarch.cli.frame.table import LINE, fitted, parse_format, table_width
 from polyarch.digest import hex_of
 from polyarch.errors import InputError, InvalidReference, NotFound
 from polyarch.golang.template.values import Value
@@ -47,16 +47,14 @@ def image_record(image: StoredImage, *, now: float, truncate: bool) -> dict[str,
     }
 
 
-def _short_rows(
-    rows: Sequence[Mapping[str, Value]], *, cuts_names: bool
-) -> list[Mapping[str, Value]]:
-    """Return the rows of a table that fits a line: platforms counted, then names cut if they may be."""
+def _short_rows(rows: Sequence[Mapping[str, Value]]) -> list[Mapping[str, Value]]:
+    """Return the rows of a table that fits a line: platforms counted, then names cut."""
     for short in (str, _grouped, _bare):
         fitting = [{**row, "Platforms": short(str(row["Platforms"]))} for row in rows]
         if table_width(fitting, _TITLES) <= LINE:
             break
-    names = {"Name": (12, True), "Tag": (8, False)} if cuts_names else {}
-    return fitted(fitting, _TITLES, {**names, "Created": (14, False)})
+    flexible = {"Name": (12, True), "Tag": (8, False), "Created": (14, False)}
+    return fitted(fitting, _TITLES, flexible)
 
 
 def _grouped(platforms: str) -> str:
@@ -128,7 +126,7 @@ def _images(options: Options, context: Context) -> int:
     rows: Sequence[Mapping[str, Value]]
     rows = [image_record(image, now=now, truncate=truncate) for image in images]
     if truncate and options.text("format") == "table":
-        rows = _short_rows(rows, cuts_names=is_cut(context, no_trunc=False))
+        rows = _short_rows(rows)
     context.stdout.write(form.render(rows, titles=_TITLES, record="image"))
     return 0
 

@@ -44,5 +44,5 @@ def test_who_looks_for_a_builder_in_the_list_finds_its_whole_name(tmp_path: Path
 
     listed = run(tmp_path, "ls").out.splitlines()
 
-    assert [line.split() for line in listed if line.startswith(name)] == [[name, "remote"]]
-    assert any(address in line and f"{name}0" in line for line in listed)
+    assert [line.split()[0] for line in listed if line.startswith(name)] == [name]
+    assert any(f"\\_ {name}0 " in line for line in listed)

@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-import io
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyarch.cli.frame.command import Context
 from polyarch.cli.frame.table import (
     LINE,
     align,
     align_with_tabs,
     clipped,
     fitted,
-    is_cut,
     parse_format,
     table_width,
 )
@@ -104,19 +100,3 @@ def test_a_fitted_table_is_as_wide_as_a_line(rows: list[dict[str, str]]) -> None
     assert max(widths) <= table_width(fitting, TITLES)
     assert [row["Size"] for row in fitting] == [row["Size"] for row in rows]
     assert table_width(rows, TITLES) > LINE or fitting == rows
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_tables_are_cut_for_eyes_only() -> None:
-    def cut(stdout: io.StringIO, *, no_trunc: bool = False) -> bool:
-        err = io.StringIO()
-        context = Context(program="p", environ={}, stdin=err, stdout=stdout, stderr=err)
-        return is_cut(context, no_trunc=no_trunc)
-
-    assert cut(Terminal())
-    assert not cut(Terminal(), no_trunc=True)
-    assert not cut(io.StringIO())
