@@ -17,6 +17,7 @@ from pathlib import Path
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
+from polyarch.buildkit.llb.numbers import EXEC
 from polyarch.digest import sha256
 from polyarch.errors import InputError
 from polyarch.graph.op import ExecOp, ScratchOp
@@ -27,7 +28,7 @@ from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.request.talk import Talk
 from polyarch.runtime.base import Ended, OnOutput
-from polyarch.serve.llb.definition import EXEC, Op, platform_of
+from polyarch.serve.llb.definition import Op, platform_of
 from polyarch.serve.llb.execs import ExecReader
 from polyarch.wire import Message, field
 from polyarch.worker.container import Container

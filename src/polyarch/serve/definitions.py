@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from polyarch.buildkit.llb.numbers import EXEC
 from polyarch.digest import sha256
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.dockerfile.lowering.lowering import BaseImages
@@ -23,7 +24,7 @@ from polyarch.progress import Sink
 from polyarch.record import frozen
 from polyarch.serve.caches import ClientCaches
 from polyarch.serve.contexts import LocalContexts
-from polyarch.serve.llb.definition import EXEC, Definition, Op, read_definition
+from polyarch.serve.llb.definition import Definition, Op, read_definition
 from polyarch.serve.llb.execs import ExecReader
 from polyarch.serve.llb.graphs import Locals, Lowering, as_it_is
 from polyarch.serve.messages import CONFIG, SolveRequest

@@ -8,6 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from polyarch.buildkit.llb.numbers import (
+    BIND,
+    CACHE,
+    NETWORKS,
+    SECRET,
+    SECURITIES,
+    SHARINGS,
+    SSH,
+    TMPFS,
+)
 from polyarch.golang.json import compact
 from polyarch.graph.op import (
     BindMount,
@@ -15,7 +25,6 @@ from polyarch.graph.op import (
     ExecMount,
     ExecOp,
     SecretMount,
-    Sharing,
     SshMount,
     TmpfsMount,
 )
@@ -28,9 +37,6 @@ from polyarch.worker.exec import ROOT
 __all__ = ["Failures"]
 
 _TYPES = "github.com/moby/buildkit/errdefs"
-_BIND, _SECRET, _SSH, _CACHE, _TMPFS = range(5)
-_NETWORKS = {"default": 0, "host": 1, "none": 2}
-_SHARINGS = {Sharing.SHARED: 0, Sharing.PRIVATE: 1, Sharing.LOCKED: 2}
 
 Keep = Callable[[LayerStack], str]
 """From a tree to a ref that the client may mount it by."""
@@ -90,11 +96,11 @@ def _exec(op: ExecOp) -> dict[str, Any]:
             "extraHosts": [{"Host": host, "IP": address} for host, address in op.extra_hosts],
         },
         "mounts": [
-            {"dest": "/", "mountType": _BIND},
+            {"dest": "/", "mountType": BIND},
             *(_mount(each) for each in op.mounts if _is_mounted(each)),
         ],
-        "network": _NETWORKS[op.network],
-        "security": int(op.security == "insecure"),
+        "network": NETWORKS.index(op.network),
+        "security": SECURITIES.index(op.security),
         "secretenv": [
             {"ID": each.id, "name": each.env, "optional": not each.required}
             for each in op.mounts
@@ -106,18 +112,18 @@ def _exec(op: ExecOp) -> dict[str, Any]:
 def _mount(mount: ExecMount) -> dict[str, Any]:
     match mount:
         case BindMount():
-            told: dict[str, Any] = {"mountType": _BIND, "readonly": mount.read_only}
+            told: dict[str, Any] = {"mountType": BIND, "readonly": mount.read_only}
             if mount.source != "/":
                 told["selector"] = mount.source
         case CacheMount():
-            options = {"ID": mount.id, "sharing": _SHARINGS[mount.sharing]}
-            told = {"mountType": _CACHE, "readonly": mount.read_only, "cacheOpt": options}
+            options = {"ID": mount.id, "sharing": SHARINGS.index(mount.sharing)}
+            told = {"mountType": CACHE, "readonly": mount.read_only, "cacheOpt": options}
         case TmpfsMount():
-            told = {"mountType": _TMPFS, "TmpfsOpt": {"size": mount.size}}
+            told = {"mountType": TMPFS, "TmpfsOpt": {"size": mount.size}}
         case SecretMount():
-            told = {"mountType": _SECRET, "secretOpt": _lent(mount)}
+            told = {"mountType": SECRET, "secretOpt": _lent(mount)}
         case SshMount():
-            told = {"mountType": _SSH, "SSHOpt": _lent(mount)}
+            told = {"mountType": SSH, "SSHOpt": _lent(mount)}
     return {"dest": mount.target, **told}
 
 

@@ -24,7 +24,7 @@ from polyarch.request.talk import Talk
 from polyarch.runtime.base import Ended
 from polyarch.serve.calls import error_of, received
 from polyarch.serve.containers import Held
-from polyarch.wire import Message, field
+from polyarch.wire import Message, field, present
 
 __all__ = ["Programs"]
 
@@ -78,7 +78,7 @@ class Programs:
 
         async def send(kind: int, told: bytes) -> None:
             async with self._sending:
-                await self._stream.send_message(field(1, name) + _message(kind, told))
+                await self._stream.send_message(field(1, name) + present(kind, told))
 
         program = _Program(held, message, send, self._threads)
         self._programs[name] = program
@@ -243,11 +243,6 @@ class _Program:
 def _write(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _message(kind: int, told: bytes) -> bytes:
-    """Return a field that holds a message, even if that is empty: it is one of several."""
-    return field(kind, told) or bytes((kind << 3 | 2, 0))
 
 
 def _forget(future: Future[None]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from polyarch.buildkit.llb.execs import SCRIPT_MODE, exec_op, resources_bytes
 from polyarch.buildkit.llb.files import document_op, documents_of, files_op
+from polyarch.buildkit.llb.numbers import DIFF, MERGE
 from polyarch.buildkit.llb.sources import Offer, source_op
 from polyarch.buildkit.llb.writing import Made, Output, Written, platform_bytes
 from polyarch.buildkit.messages import pairs
@@ -28,11 +29,10 @@ from polyarch.record import mutable
 from polyarch.request.limits import Resources
 from polyarch.wire import field, present
 
-__all__ = ["MERGE", "write_definition"]
+__all__ = ["write_definition"]
 
-MERGE = "mergeop"
+_MERGES = "mergeop"
 """What a daemon must know of for `COPY --link` to be independent of what is below; without it the copy is a plain one."""
-_MERGE, _DIFF = 6, 7
 _TOLD_BY = {"file.copy.modestring": "exec.meta.cdi"}
 """What daemons don't tell of, and what those that came no earlier tell of."""
 _INTERNAL = "[internal] preparing inline document"
@@ -117,7 +117,7 @@ class _Writer:
         given = [(each, made) for each in vertex.inputs if (made := self.made[each]) is not None]
         if len(given) < 2:
             return given[0][1] if given else None
-        if self.known is not None and MERGE not in self.known and len(given) == 2:
+        if self.known is not None and _MERGES not in self.known and len(given) == 2:
             (below, _), (above, _) = given
             if isinstance(above.op, FileOp) and isinstance(above.inputs[0].op, ScratchOp):
                 unlinked = Vertex(
@@ -132,7 +132,7 @@ class _Writer:
                 return self._put(unlinked, self._written(unlinked))
         inputs = tuple(dict.fromkeys(made for _, made in given))
         message = b"".join(present(1, field(1, inputs.index(made))) for _, made in given)
-        written = Written(kind=_MERGE, message=message, inputs=inputs, needs=frozenset({MERGE}))
+        written = Written(kind=MERGE, message=message, inputs=inputs, needs=frozenset({_MERGES}))
         return self._put(vertex, written)
 
     def _put(self, vertex: Vertex, written: Written, name: str = "") -> Output:
@@ -169,7 +169,7 @@ def _diff(inputs: list[Made]) -> Written:
     used = tuple(dict.fromkeys(each for each in inputs if each is not None))
     numbers = [-1 if each is None else used.index(each) for each in inputs]
     message = b"".join(present(number, field(1, each)) for number, each in enumerate(numbers, 1))
-    return Written(kind=_DIFF, message=message, inputs=used, needs=frozenset({"diffop"}))
+    return Written(kind=DIFF, message=message, inputs=used, needs=frozenset({"diffop"}))
 
 
 def _platform(vertex: Vertex) -> bytes:

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from polyarch.buildkit.llb.numbers import (
+    CACHE,
+    EXEC,
+    NETWORKS,
+    PROXIES,
+    SECRET,
+    SECURITIES,
+    SHARINGS,
+    SSH,
+    TMPFS,
+)
 from polyarch.buildkit.llb.writing import NOTHING, Made, Output, Written
 from polyarch.graph.op import (
     SCRIPT_DIRECTORY,
@@ -12,7 +23,6 @@ from polyarch.graph.op import (
     ExecMount,
     ExecOp,
     SecretMount,
-    Sharing,
     SshMount,
     TmpfsMount,
 )
@@ -22,11 +32,6 @@ from polyarch.wire import field
 
 __all__ = ["SCRIPT_MODE", "exec_op", "resources_bytes"]
 
-_EXEC = 2
-_BIND, _SECRET, _SSH, _CACHE, _TMPFS = range(5)
-_NETWORKS = {"default": 0, "host": 1, "none": 2}
-_SHARINGS = {Sharing.SHARED: 0, Sharing.PRIVATE: 1, Sharing.LOCKED: 2}
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _OWN_HOSTNAME = "buildkitsandbox"
 """What daemons call a step's machine by themselves."""
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a mount's target, not a place for files of ours
@@ -45,13 +50,13 @@ def exec_op(op: ExecOp, inputs: Sequence[Made], scripts: Sequence[Output]) -> Wr
             field(2, field(1, numbers[0]) + field(3, "/")),
             *(field(2, mounts.whole(used.index(each), f"{SCRIPT_DIRECTORY}/")) for each in scripts),
             *(field(2, told) for each in _all_mounts(op) if (told := mounts.told(each))),
-            field(3, _NETWORKS[op.network]),
-            field(4, op.security == "insecure"),
+            field(3, NETWORKS.index(op.network)),
+            field(4, SECURITIES.index(op.security)),
             *(field(5, told) for each in op.mounts if (told := _variable(each))),
             *(field(6, field(1, each)) for each in op.devices),
         )
     )
-    return Written(kind=_EXEC, message=message, inputs=used, needs=frozenset(_needs(op)))
+    return Written(kind=EXEC, message=message, inputs=used, needs=frozenset(_needs(op)))
 
 
 def _all_mounts(op: ExecOp) -> tuple[ExecMount, ...]:
@@ -84,7 +89,7 @@ def _meta(op: ExecOp) -> bytes:
 
 def _proxies(values: Sequence[str]) -> bytes:
     given: Mapping[str, str] = dict(each.split("=", 1) for each in values)
-    return b"".join(field(number, given.get(name, "")) for number, name in enumerate(_PROXIES, 1))
+    return b"".join(field(number, given.get(name, "")) for number, name in enumerate(PROXIES, 1))
 
 
 @frozen
@@ -101,10 +106,10 @@ class _Mounts:
         if isinstance(mount, CacheMount):
             return self._cache(mount)
         if isinstance(mount, TmpfsMount):
-            return _plain(mount.target, _TMPFS) + field(19, field(1, mount.size))
+            return _plain(mount.target, TMPFS) + field(19, field(1, mount.size))
         if isinstance(mount, SshMount):
-            return _plain(mount.target, _SSH) + field(22, _lent(mount))
-        return _plain(mount.target, _SECRET) + field(21, _lent(mount)) if mount.target else b""
+            return _plain(mount.target, SSH) + field(22, _lent(mount))
+        return _plain(mount.target, SECRET) + field(21, _lent(mount)) if mount.target else b""
 
     @staticmethod
     def whole(number: int, target: str) -> bytes:
@@ -128,8 +133,8 @@ class _Mounts:
             + field(3, mount.target)
             + field(4, NOTHING)
             + field(5, mount.read_only)
-            + field(6, _CACHE)
-            + field(20, field(1, mount.id) + field(2, _SHARINGS[mount.sharing]))
+            + field(6, CACHE)
+            + field(20, field(1, mount.id) + field(2, SHARINGS.index(mount.sharing)))
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 
+from polyarch.buildkit.llb.numbers import COPY, FILE, MKDIR, MKFILE, RM, SYMLINK
 from polyarch.buildkit.llb.writing import (
     NOTHING,
     Made,
@@ -35,8 +36,6 @@ from polyarch.wire import field, present
 
 __all__ = ["document_op", "documents_of", "files_op"]
 
-_FILE = 4
-_COPY, _MKFILE, _MKDIR, _RM, _SYMLINK = range(4, 9)
 _DOCUMENT_MODE = 0o644
 _OF_COPY = Manner(follows_links=True, takes_contents=True, has_patterns=True)
 _LITERAL = Manner()
@@ -48,7 +47,7 @@ Told = tuple[int, bytes, int]
 def document_op(name: str, text: str, *, mode: int = _DOCUMENT_MODE) -> Written:
     """Return the op of a tree with nothing but a here-document."""
     told = field(1, f"/{name}") + field(2, mode) + field(3, _data(text)) + field(5, -1)
-    return Written(kind=_FILE, message=_actions([(_MKFILE, told, NOTHING)], NOTHING, 0))
+    return Written(kind=FILE, message=_actions([(MKFILE, told, NOTHING)], NOTHING, 0))
 
 
 def documents_of(op: FileOp) -> list[MkfileAction]:
@@ -63,7 +62,7 @@ def files_op(
     writer = _Writer.of(inputs, documents)
     told = [each for action in actions for each in writer.told(action)]
     return Written(
-        kind=_FILE,
+        kind=FILE,
         message=_actions(told, writer.base, len(writer.used)),
         inputs=writer.used,
         needs=frozenset(need for action in actions for need in _needs(action)),
@@ -109,14 +108,14 @@ class _Writer:
         """Return what an action is in LLB: one for each of a copy's sources."""
         if isinstance(action, CopyAction):
             number = self.numbers[action.input]
-            return [(_COPY, self._copy(action, each), number) for each in action.sources]
+            return [(COPY, self._copy(action, each), number) for each in action.sources]
         if isinstance(action, MkfileAction):
             return [self._file(action)]
         if isinstance(action, MkdirAction):
-            return [(_MKDIR, self._directory(action), NOTHING)]
+            return [(MKDIR, self._directory(action), NOTHING)]
         if isinstance(action, RmAction):
-            return [(_RM, _removal(action), NOTHING)]
-        return [(_SYMLINK, self._link(action), NOTHING)]
+            return [(RM, _removal(action), NOTHING)]
+        return [(SYMLINK, self._link(action), NOTHING)]
 
     def _owner(self, number: int, owner: str) -> bytes:
         return field(number, owner_bytes(owner, self.base))
@@ -155,7 +154,7 @@ class _Writer:
                 + self._owner(4, action.owner)
                 + field(5, moment(action.created))
             )
-            return _MKFILE, told, NOTHING
+            return MKFILE, told, NOTHING
         copied = CopyAction(
             input=0,
             sources=(action.name,),
@@ -164,7 +163,7 @@ class _Writer:
             mode=action.mode,
             is_literal=True,
         )
-        return _COPY, self._copy(copied, action.name), self.used.index(self.documents.pop(0))
+        return COPY, self._copy(copied, action.name), self.used.index(self.documents.pop(0))
 
     def _directory(self, action: MkdirAction) -> bytes:
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from polyarch.buildkit.llb.numbers import SOURCE
 from polyarch.buildkit.llb.writing import Written
 from polyarch.buildkit.messages import pairs
 from polyarch.golang.json import compact
@@ -16,7 +17,6 @@ from polyarch.wire import field
 
 __all__ = ["Offer", "source_op"]
 
-_SOURCE = 3
 _LOCALS = "local://"
 _OF_LAYOUTS = "docker.io/library/layout"
 """What images of layouts are called: the name says nothing, only the digest counts."""
@@ -120,4 +120,4 @@ def _git(op: GitOp) -> Written:
 
 def _source(identifier: str, attributes: Mapping[str, str] | None = None, *needs: str) -> Written:
     message = field(1, identifier) + pairs(2, attributes or {})
-    return Written(kind=_SOURCE, message=message, needs=frozenset(needs))
+    return Written(kind=SOURCE, message=message, needs=frozenset(needs))

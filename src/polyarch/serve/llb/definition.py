@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from polyarch.buildkit.llb.numbers import EXEC, PASSTHROUGH
 from polyarch.buildkit.messages import read_pairs
 from polyarch.digest import Digest, sha256
 from polyarch.errors import IntegrityError
@@ -13,22 +14,12 @@ from polyarch.record import field, frozen
 from polyarch.wire import Message
 
 __all__ = [
-    "BUILD",
-    "DIFF",
-    "EXEC",
-    "FILE",
-    "MERGE",
-    "PASSTHROUGH",
-    "SOURCE",
     "Definition",
     "Input",
     "Op",
     "platform_of",
     "read_definition",
 ]
-
-EXEC, SOURCE, FILE, BUILD, MERGE, DIFF, PASSTHROUGH = range(2, 9)
-"""The fields of an op, of which it has one."""
 
 
 @frozen
@@ -91,7 +82,7 @@ def read_definition(data: bytes) -> Definition:
         for source in inputs:
             if source.op not in ops:
                 raise IntegrityError(f"invalid missing input digest {source.op}")
-        kind = next((number for number in range(2, 9) if read.all(number)), 0)
+        kind = next((number for number in range(EXEC, PASSTHROUGH + 1) if read.all(number)), 0)
         if kind:
             ops[digest] = _op(digest, kind, read, inputs, known.get(digest, Message(b"")))
         # The last one names what is wanted, and is nothing itself.

@@ -5,6 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from polyarch.buildkit.llb.numbers import (
+    BIND,
+    CACHE,
+    NETWORKS,
+    PROXIES,
+    SECRET,
+    SECURITIES,
+    SHARINGS,
+    SSH,
+    TMPFS,
+)
 from polyarch.errors import InputError
 from polyarch.graph.op import (
     BindMount,
@@ -25,11 +36,6 @@ from polyarch.wire import Message
 
 __all__ = ["ExecReader", "TakeInput"]
 
-_BIND, _SECRET, _SSH, _CACHE, _TMPFS = range(5)
-_NETWORKS = ("default", "host", "none")
-_SECURITIES = ("sandbox", "insecure")
-_SHARINGS = (Sharing.SHARED, Sharing.PRIVATE, Sharing.LOCKED)
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 TakeInput = Callable[[int], Vertex]
 """From the number of an op's input, -1 for an empty tree, to its vertex."""
@@ -58,7 +64,7 @@ class ExecReader:
         if not roots:
             raise InputError("an exec op has no root mount")
         root = roots[-1]
-        if root.integer(6) != _BIND:
+        if root.integer(6) != BIND:
             raise InputError("the root of an exec op is no bind mount")
         numbers = {root.integer(4): 0}
         inputs = [layers(root.integer(1))]
@@ -67,7 +73,7 @@ class ExecReader:
         for each in mounts:
             if each is root:
                 continue
-            is_output = each.integer(6) == _BIND and each.integer(4) in used
+            is_output = each.integer(6) == BIND and each.integer(4) in used
             number = len(numbers) if is_output else 0
             if is_output:
                 numbers[each.integer(4)] = number
@@ -78,8 +84,8 @@ class ExecReader:
 
     def _op(self, op: Op, mounts: tuple[ExecMount, ...]) -> ExecOp:
         meta = Message(op.message.bytes(1))
-        network = _named(_NETWORKS, op.message.integer(3), "network")
-        security = _named(_SECURITIES, op.message.integer(4), "security")
+        network = _named(NETWORKS, op.message.integer(3), "network")
+        security = _named(SECURITIES, op.message.integer(4), "security")
         for wanted in (f"network.{network}", f"security.{security}"):
             if wanted in {"network.host", "security.insecure"} and wanted not in self.allow:
                 raise InputError(f"{wanted} is not allowed", hint=f"allow it: --allow {wanted}")
@@ -126,9 +132,9 @@ def _mount(
     """Return a mount, the output of that number if there is one; what it mounts becomes one of the `inputs`."""
     as_it_is, layers = take
     target, kind = message.text(3), message.integer(6)
-    if kind == _SECRET:
+    if kind == SECRET:
         return _secret(target, Message(message.bytes(21)))
-    if kind == _SSH:
+    if kind == SSH:
         told = Message(message.bytes(22))
         return SshMount(
             id=told.text(1) or "default",
@@ -139,10 +145,10 @@ def _mount(
             gid=told.integer(3),
         )
     is_read_only, source = bool(message.integer(5)), message.text(2) or "/"
-    if kind == _TMPFS:
+    if kind == TMPFS:
         return TmpfsMount(target=target, size=Message(message.bytes(19)).integer(1))
     number = len(inputs)
-    if kind == _CACHE:
+    if kind == CACHE:
         told = Message(message.bytes(20))
         has_source = message.integer(1) >= 0
         if has_source:
@@ -166,9 +172,9 @@ def _mount(
 
 
 def _shared(number: int) -> Sharing:
-    if not 0 <= number < len(_SHARINGS):
+    if not 0 <= number < len(SHARINGS):
         raise InputError(f"invalid cache sharing mode: {number}")
-    return _SHARINGS[number]
+    return SHARINGS[number]
 
 
 def _secret(target: str, told: Message) -> SecretMount:
@@ -188,7 +194,7 @@ def _variables(message: Message) -> Iterator[SecretMount]:
 
 
 def _proxies(message: Message) -> Iterator[str]:
-    for number, name in enumerate(_PROXIES, 1):
+    for number, name in enumerate(PROXIES, 1):
         if value := message.text(number):
             yield f"{name}={value}"
             yield f"{name.lower()}={value}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from polyarch.buildkit.llb.numbers import COPY, MKDIR, MKFILE, RM, SYMLINK
 from polyarch.errors import InputError, IntegrityError
 from polyarch.graph.actions import (
     CopyAction,
@@ -25,7 +26,6 @@ from polyarch.wire import Message
 
 __all__ = ["FilesReader"]
 
-_COPY, _MKFILE, _MKDIR, _RM, _SYMLINK = range(4, 9)
 _NANO = 1_000_000_000
 
 TakeInput = Callable[[int], Vertex]
@@ -79,7 +79,7 @@ class FilesReader:
         found = []
         for number in chain:
             action = actions[number]
-            is_copy = bool(action.all(_COPY))
+            is_copy = bool(action.all(COPY))
             found.append(_action(action, source(number, action.integer(2)) if is_copy else -1))
         return self.add(FileOp(actions=tuple(found)), tuple(inputs))
 
@@ -87,11 +87,11 @@ class FilesReader:
 def _action(message: Message, source: int) -> FileAction:
     """Return an action; `source` is the number of the input that a copy takes from."""
     readers: dict[int, Callable[[Message], FileAction]] = {
-        _COPY: lambda told: _copy(told, source),
-        _MKFILE: _file,
-        _MKDIR: _directory,
-        _RM: _removal,
-        _SYMLINK: _link,
+        COPY: lambda told: _copy(told, source),
+        MKFILE: _file,
+        MKDIR: _directory,
+        RM: _removal,
+        SYMLINK: _link,
     }
     for number, read in readers.items():
         if message.all(number):

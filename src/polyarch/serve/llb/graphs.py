@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 
+from polyarch.buildkit.llb.numbers import BUILD, DIFF, EXEC, FILE, MERGE, PASSTHROUGH, SOURCE
 from polyarch.buildkit.messages import read_pairs
 from polyarch.digest import Digest
 from polyarch.dockerfile.lowering.lowering import BaseImages
@@ -32,12 +33,6 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen, replace
 from polyarch.serve.llb.definition import (
-    DIFF,
-    EXEC,
-    FILE,
-    MERGE,
-    PASSTHROUGH,
-    SOURCE,
     Definition,
     Input,
     Op,
@@ -50,7 +45,7 @@ from polyarch.wire import Message
 
 __all__ = ["RESULT_SCHEME", "Locals", "Lowering", "as_it_is", "read_git", "read_http"]
 
-_KINDS = {5: "build"}
+_KINDS = {BUILD: "build"}
 _HEADERS = ("Accept", "User-Agent")
 """Those of a graph that are sent; others don't count, as with BuildKit."""
 RESULT_SCHEME = "polyarch-result://"
