@@ -31,7 +31,7 @@ from polyarch.serve.messages import CONFIG, SolveRequest
 from polyarch.serve.policies import Policy
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.statindex import StatIndex
-from polyarch.wire import Message, field
+from polyarch.wire import Message, field, present_number
 from polyarch.worker.source_local import ContextDigests, open_context
 from polyarch.worker.tree import SourceTree
 
@@ -162,7 +162,8 @@ class ContainerMounts:
                 shown.append(self._shown(each, images))
             if each.result is not None:
                 results[number] = each.result
-            message += field(2, each.message + _number(1, number))
+            # The last of two numbers of a mount counts.
+            message += field(2, each.message + present_number(1, number))
         op = Op(
             digest=sha256(message),
             kind=EXEC,
@@ -190,11 +191,6 @@ class ContainerMounts:
     def given(self) -> Mapping[int, LayerStack]:
         """See Wanted."""
         return self._given
-
-
-def _number(number: int, value: int) -> bytes:
-    """Return a field that holds a number, which stands above one that came before it."""
-    return field(number, value) or bytes((number << 3, 0))
 
 
 def _platform(name: str, definition: Definition, config: ImageConfig | None) -> Platform:

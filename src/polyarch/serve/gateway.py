@@ -41,7 +41,7 @@ from polyarch.serve.metadata import AskedSource
 from polyarch.serve.programs import Programs
 from polyarch.serve.promises import Promise, definition_of
 from polyarch.serve.sessions import Session
-from polyarch.wire import Message, field
+from polyarch.wire import Message, field, present
 
 __all__ = ["Gateways"]
 
@@ -196,7 +196,7 @@ class Gateways:
             # The answer is in metadata, and there is no ref.
             found = await self._threaded(self._builds.ask, promise)
             told = (field(10, field(1, name) + field(2, value)) for name, value in found.items())
-            return field(3, _last(3, b"") + b"".join(told))
+            return field(3, present(3, b"") + b"".join(told))
         result = self._promised(gateway, request)
         if message.integer(14):
             await self._threaded(self._builds.evaluate, promise)
@@ -217,10 +217,10 @@ class Gateways:
         platforms = _platforms(request)
         if not platforms:
             if not request.frontend and not Message(request.definition).all(1):
-                return _last(3, b"")  # nothing at all
-            return _last(3, self._ref(gateway.promise(request)))
+                return present(3, b"")  # nothing at all
+            return present(3, self._ref(gateway.promise(request)))
         refs = [
-            field(1, name) + _last(2, self._ref(gateway.promise(request, name)))
+            field(1, name) + present(2, self._ref(gateway.promise(request, name)))
             for name in platforms
         ]
         told = {
@@ -402,8 +402,3 @@ def _platforms(request: SolveRequest) -> dict[str, Platform]:
 def _platform_json(platform: Platform) -> dict[str, str]:
     told = {"os": platform.os, "architecture": platform.architecture, "variant": platform.variant}
     return {name: value for name, value in told.items() if value}
-
-
-def _last(number: int, message: bytes) -> bytes:
-    """Return a field that holds a message, even if that is empty: it is one of several."""
-    return field(number, message) or bytes((number << 3 | 2, 0))

@@ -17,7 +17,7 @@ from polyarch.serve.llb.graphs import RESULT_SCHEME
 from polyarch.serve.messages import SolveRequest
 from polyarch.serve.sessions import Session
 from polyarch.snapshot.stack import LayerStack
-from polyarch.wire import field
+from polyarch.wire import field, present
 
 __all__ = ["Promise", "Promises", "definition_of"]
 
@@ -81,4 +81,4 @@ def definition_of(ref: str) -> bytes:
     """Return a definition that stands for a promise."""
     op = field(SOURCE, field(1, f"{RESULT_SCHEME}{ref}"))
     last = field(1, field(1, sha256(op)))
-    return field(1, op) + field(1, last) + field(2, field(1, sha256(op)) + bytes((18, 0)))
+    return field(1, op) + field(1, last) + field(2, field(1, sha256(op)) + present(2, b""))

@@ -32,6 +32,7 @@ from polyarch.wire import field
 
 __all__ = ["SCRIPT_MODE", "exec_op", "resources_bytes"]
 
+_AGENT = "SSH_AUTH_SOCK="
 _OWN_HOSTNAME = "buildkitsandbox"
 """What daemons call a step's machine by themselves."""
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a mount's target, not a place for files of ours
@@ -69,7 +70,7 @@ def _meta(op: ExecOp) -> bytes:
     return b"".join(
         (
             *(field(1, each) for each in op.argv),
-            *(field(2, each) for each in op.env),
+            *(field(2, each) for each in _environment(op)),
             field(3, op.cwd),
             field(4, op.user),
             field(5, _proxies(op.proxy_env)),
@@ -85,6 +86,14 @@ def _meta(op: ExecOp) -> bytes:
             *(field(12, each) for each in op.exit_codes),
         )
     )
+
+
+def _environment(op: ExecOp) -> Iterator[str]:
+    """Give the variables of a step: where its agent listens is for whoever writes the graph to say."""
+    yield from op.env
+    sockets = [each.target for each in op.mounts if isinstance(each, SshMount)]
+    if sockets and not any(each.startswith(_AGENT) for each in op.env):
+        yield f"{_AGENT}{sockets[0]}"
 
 
 def _proxies(values: Sequence[str]) -> bytes:

@@ -136,6 +136,20 @@ def test_outputs_and_differences() -> None:
     assert ops(write_definition(plain(found), offer=Offer())) == ops(written)
 
 
+def test_a_step_is_told_where_its_agent_listens() -> None:
+    usual = lowered("FROM base\nRUN --mount=type=ssh --mount=type=ssh,id=b make\n")
+    own = lowered("FROM base\nENV SSH_AUTH_SOCK=/mine\nRUN --mount=type=ssh make\n")
+
+    told = [read(write_definition(each, offer=Offer()), each).op for each in (usual, own)]
+
+    sockets = [
+        [each for each in op.env if each.startswith("SSH_AUTH_SOCK=")]
+        for op in told
+        if isinstance(op, ExecOp)
+    ]
+    assert sockets == [["SSH_AUTH_SOCK=/run/buildkit/ssh_agent.0"], ["SSH_AUTH_SOCK=/mine"]]
+
+
 def test_what_a_daemon_does_not_know_of_is_told_with_its_place() -> None:
     graph = lowered("FROM base\nCOPY a /\nCOPY --exclude=b . /\n")
 
