@@ -137,10 +137,14 @@ def test_nothing_is_kept(run: Runner) -> None:
 
 @pytest.mark.qemu
 def test_a_terminal(run_as: Runner) -> None:
-    """The program has a terminal of its own, in its own /dev, of our size, and is reached by keys."""
+    """The program has a terminal of its own, in its own /dev, of our size, and is reached by keys.
+
+    A shell runs its traps between commands: of a signal that comes right before it begins to read it would only know
+    after the next line. So it goes round and round.
+    """
     script = (
         "tty; stty size; echo $TERM; uname -m; trap 'stty size' WINCH; trap 'exit 7' INT; "
-        "echo ready; while true; do read line && echo got $line; done"
+        "echo ready; read line; echo got $line; while true; do sleep 0.1; done"
     )
     words = ("run", "--rm", "-it", "--platform=linux/arm64", run_as.image, "sh", "-c", script)
 
