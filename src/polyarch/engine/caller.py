@@ -11,7 +11,7 @@ from polyarch.registry.credentials import Credentials
 from polyarch.worker.secrets import SecretSource
 
 if TYPE_CHECKING:
-    from polyarch.worker.exec import Left
+    from polyarch.worker.work import Left
 
 __all__ = ["Caller"]
 

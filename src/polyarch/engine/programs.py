@@ -22,10 +22,11 @@ from polyarch.runtime.network import resolv_conf
 from polyarch.runtime.sandbox.spawner import Spawner
 from polyarch.runtime.step import Network
 from polyarch.store.store import Store
-from polyarch.worker.exec import Left, StepRunner
+from polyarch.worker.exec import StepRunner
 from polyarch.worker.mounts import KeptMounts, StepMounts
 from polyarch.worker.remote import RemoteSources
 from polyarch.worker.source_image import ImageSource
+from polyarch.worker.work import Left
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices

@@ -17,8 +17,8 @@ from polyarch.progress import CancelToken, Sink
 from polyarch.request.values import BuildRequest
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.container import Container, open_container
-from polyarch.worker.exec import Work
 from polyarch.worker.tree import SourceTree
+from polyarch.worker.work import Work
 
 __all__ = ["Wanted", "container_on"]
 

@@ -50,8 +50,8 @@ from polyarch.serve.sessions import Session
 from polyarch.store.blobs import Blobs
 from polyarch.store.snapshots import RecordType
 from polyarch.worker.container import Container
-from polyarch.worker.exec import Left
 from polyarch.worker.remote import RemoteSources
+from polyarch.worker.work import Left
 
 __all__ = ["Answers", "Builds", "check_frontend"]
 

@@ -32,7 +32,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.record import mutable
 from polyarch.snapshot.stack import LayerStack
 from polyarch.wire import field
-from polyarch.worker.exec import ROOT
+from polyarch.worker.work import ROOT
 
 __all__ = ["Failures"]
 

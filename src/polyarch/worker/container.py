@@ -19,8 +19,9 @@ from polyarch.record import replace
 from polyarch.request.talk import Talk
 from polyarch.runtime.base import Ended, OnOutput
 from polyarch.runtime.step import Bind, Step
-from polyarch.worker.exec import Place, StepRunner, Work
+from polyarch.worker.exec import StepRunner
 from polyarch.worker.surrounded import Around
+from polyarch.worker.work import Place, Work
 
 __all__ = ["Container", "open_container"]
 

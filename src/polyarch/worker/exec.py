@@ -7,7 +7,6 @@ What the process sees beside the tree: the mounts of its RUN, the scripts made f
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -16,136 +15,28 @@ from typing import TYPE_CHECKING
 
 from polyarch.emulation.probe import RunsHow
 from polyarch.errors import MachineError, StepFailed
-from polyarch.graph.op import SCRIPT_DIRECTORY, BindMount, ExecOp
+from polyarch.graph.op import SCRIPT_DIRECTORY, ExecOp
 from polyarch.graph.vertex import Vertex
-from polyarch.namespaces.subids import id_hint
 from polyarch.platforms import Platform
-from polyarch.progress import CancelToken, Sink, StatusEvent
+from polyarch.progress import Sink, StatusEvent
 from polyarch.record import field, frozen, replace
 from polyarch.runtime.base import Ended, Runtime
 from polyarch.runtime.foreign import Emulation, ForeignSteps
 from polyarch.runtime.step import Bind, Mount, Network, Security, Step
-from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter
-from polyarch.snapshot.stack import LayerStack, new_snapshot
-from polyarch.store.snapshots import RecordType, SnapshotRecord
-from polyarch.store.trouble import FREE_SPACE, is_full
-from polyarch.worker.mounts import MountedStep, Reading, StepMounts
+from polyarch.snapshot.snapshotter import SnapshotID, Snapshotter
+from polyarch.worker.mounts import StepMounts
 from polyarch.worker.remote import RemoteSources
 from polyarch.worker.stepform import Process, make_step, network_mounts, network_of
 from polyarch.worker.steplog import StepLog
 from polyarch.worker.surrounded import Around
-from polyarch.worker.tree import SourceTree
+from polyarch.worker.work import Attempt, Left, Place, Work
 
 if TYPE_CHECKING:
     from polyarch.cdi.devices import Devices
-    from polyarch.emulation.program import Surroundings
     from polyarch.runtime.vm.runtime import VirtualMachines
     from polyarch.worker.emulated.steps import EmulatedSteps
 
-__all__ = ["ROOT", "Attempt", "Left", "Place", "StepRunner", "Work"]
-
-_FULL_BYTES = 1 << 20
-_SIGNALLED = 128
-ROOT = -1
-"""The place of a step's root among its mounts."""
-
-Left = Callable[[Vertex, Mapping[int, LayerStack]], None]
-"""Is told what a step that failed has left: the trees of its root (ROOT) and of its mounts by their places among the op's."""
-
-
-@frozen
-class Work:
-    """An exec op to be done: `vertex` over `stack`; `sources[i]` is the vertex's input i.
-
-    `outputs` gets the snapshots of mounts that are outputs, by their numbers, once they are kept.
-    """
-
-    vertex: Vertex
-    stack: LayerStack
-    sources: Sequence[LayerStack | SourceTree]
-    reading: Reading
-    cancel: CancelToken
-    outputs: dict[int, SnapshotID] = field(default_factory=dict)
-
-    @property
-    def op(self) -> ExecOp:
-        """What is to be done."""
-        assert isinstance(self.vertex.op, ExecOp)
-        return self.vertex.op
-
-
-@frozen
-class Place:
-    """Where a step runs: its root, what is mounted there, and a directory for files of its own."""
-
-    draft: Draft
-    directory: Path
-    mounted: MountedStep
-
-
-@frozen
-class Attempt:
-    """A step that has run to its end; what it changed is thrown away unless it is kept.
-
-    `seconds` is what it took by the clock; `failure` makes the error of a status other than 0; `trouble` is what
-    its emulator did wrong, "" if nothing. `outputs` are the drafts of mounts that are outputs.
-    """
-
-    work: Work
-    draft: Draft
-    ended: Ended
-    seconds: float
-    failure: Callable[[], StepFailed]
-    trouble: str = ""
-    outputs: Mapping[int, Draft] = field(default_factory=dict)
-    written: Mapping[int, Draft] = field(default_factory=dict)
-    left: Left | None = None
-
-    def seal(self) -> Path:
-        """Return the layer of what the step changed; its root is unmounted. May be repeated."""
-        return self.draft.seal()
-
-    def keep(self) -> SnapshotID:
-        """Make what the step changed a snapshot. Raises StepFailed if it didn't end well."""
-        op = self.work.op
-        if self.ended.status not in (op.exit_codes or (0,)):
-            failure = self.failure()
-            if self.left is not None:
-                self.left(self.work.vertex, self._trees())
-            raise failure
-        # Described as BuildKit does: a history without an entry for the layer quotes it.
-        command = " ".join(op.argv)
-        for mount in op.mounts:
-            if isinstance(mount, BindMount) and mount.output:
-                below, draft = self.work.sources[mount.input], self.outputs[mount.output]
-                assert isinstance(below, LayerStack)
-                shown = f"mount {mount.target} from exec {command}"
-                self.work.outputs[mount.output] = _kept(draft, below, shown)
-        return _kept(self.draft, self.work.stack, f"mount / from exec {command}")
-
-    def _trees(self) -> dict[int, LayerStack]:
-        """Return the trees that the step has seen, as it has left them."""
-        command, stack = " ".join(self.work.op.argv), self.work.stack
-        root = _kept(self.draft, stack, f"mount / from exec {command}", RecordType.INTERNAL)
-        trees = {ROOT: stack.with_layer(root)}
-        for number, mount in enumerate(self.work.op.mounts):
-            below = self.work.sources[mount.input] if isinstance(mount, BindMount) else None
-            if isinstance(below, LayerStack):
-                trees[number] = below
-                if number in self.written:
-                    shown = f"mount {mount.target} from exec {command}"
-                    layer = _kept(self.written[number], below, shown, RecordType.INTERNAL)
-                    trees[number] = below.with_layer(layer)
-        return trees
-
-
-def _kept(
-    draft: Draft, below: LayerStack, shown: str, kind: RecordType = RecordType.REGULAR
-) -> SnapshotID:
-    snapshot = new_snapshot()
-    record = SnapshotRecord(id=snapshot, parents=below.snapshots, description=shown, type=kind)
-    draft.commit(snapshot, record)
-    return snapshot
+__all__ = ["StepRunner"]
 
 
 @frozen
@@ -240,17 +131,11 @@ class StepRunner:
             yield Attempt(
                 work=work,
                 draft=draft,
-                outputs=mounted.drafts,
                 written=mounted.written,
                 left=self.left,
                 ended=ended,
                 seconds=seconds,
-                failure=lambda: _explained(
-                    self._failure(work, ended, log, directory),
-                    work.op,
-                    ended,
-                    draft.root,
-                ),
+                failure=lambda: self._failure(work, place, ended, log),
                 trouble=trouble,
             )
 
@@ -278,7 +163,7 @@ class StepRunner:
         op = work.op
         trouble = foresee(
             op,
-            _where(op, root),
+            root,
             mounts,
             lambda architecture: self.foreign.may_run(architecture, op.platform),
         )
@@ -305,11 +190,10 @@ class StepRunner:
             self.runtime, step, directory, log, cancel=work.cancel, seconds=self.hang_seconds
         )
 
-    def _failure(self, work: Work, ended: Ended, log: StepLog, directory: Path) -> StepFailed:
-        failure = _failure(work.vertex, work.op, ended, log, directory)
-        if self.is_offline and not failure.hint:
-            failure.hint = "steps have no network, as the build is offline (--offline)"
-        return failure
+    def _failure(self, work: Work, place: Place, ended: Ended, log: StepLog) -> StepFailed:
+        from polyarch.worker.failed import failure  # noqa: PLC0415 few steps fail
+
+        return failure(work, place, ended, log, is_offline=self.is_offline)
 
     def forget_caches(self, work: Work) -> None:
         """Empty the caches that a step may have written to, as far as nobody else uses them."""
@@ -413,89 +297,3 @@ def _environment(op: ExecOp, defaults: Mapping[str, str]) -> dict[str, str]:
     for name, value in defaults.items():
         env.setdefault(name, value)
     return env | dict(entry.partition("=")[::2] for entry in op.proxy_env)
-
-
-def _failure(vertex: Vertex, op: ExecOp, ended: Ended, log: StepLog, scratch: Path) -> StepFailed:
-    """Make the error of a step that failed; `scratch` is on the file system that it wrote to."""
-    command = " ".join(op.argv)
-    return StepFailed(
-        f'process "{command}" did not complete successfully: exit code: {ended.status}',
-        hint=_advice(ended, op)
-        or _no_devices(ended, log)
-        or _full_disk(scratch)
-        or (id_hint(log.tail()) if ended.had_one_id else ""),
-        place=vertex.location,
-        status=ended.status,
-        tail=log.tail(),
-    )
-
-
-def _explained(failure: StepFailed, op: ExecOp, ended: Ended, root: Path) -> StepFailed:
-    """Add what the program's file tells of why it couldn't be started."""
-    # Few steps fail.
-    from polyarch.emulation.program import find_trouble, find_trouble_in_output  # noqa: PLC0415
-
-    where = _where(op, root)
-    trouble = (
-        find_trouble(op.argv[0], where)
-        if ended.refused
-        else find_trouble_in_output(failure.tail, where)
-    )
-    if trouble is not None:
-        failure.hint = str(trouble)
-    return failure
-
-
-def _where(op: ExecOp, root: Path) -> Surroundings:
-    """Return where the programs of a step are looked for."""
-    from polyarch.emulation.program import Surroundings  # noqa: PLC0415 as above
-
-    return Surroundings(root=root, platform=op.platform, cwd=op.cwd, path=_path(op))
-
-
-def _advice(ended: Ended, op: ExecOp) -> str:
-    if ended.out_of_memory:
-        return "the kernel killed the step for want of memory"
-    if ended.refused:
-        shell = f"the image has no {op.argv[0]} to run it with: "
-        is_shell = op.argv[0].endswith("sh") and op.argv[1:2] == ("-c",)
-        lacks = is_shell and ended.refused.endswith("no such file or directory")
-        return (
-            f'{shell}use the exec form, RUN ["PROGRAM", ...], or SHELL' if lacks else ended.refused
-        )
-    if ended.status == 127:
-        return f"a program wasn't found; PATH of the step: {_path(op)}"
-    if ended.status > _SIGNALLED:
-        return _signal_advice(ended.status - _SIGNALLED)
-    return ""
-
-
-def _signal_advice(number: int) -> str:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        return ""  # programs may end with such a status by themselves
-    if number == signal.SIGKILL:
-        return (
-            f"{name} ended it; if nobody sent that, the machine may be short of memory (see dmesg)"
-        )
-    return f"{name} ended it"
-
-
-def _no_devices(ended: Ended, log: StepLog) -> str:
-    """Say what the step's own words may come from, if it couldn't have nodes of devices."""
-    spoken = any(word in line for line in log.tail() for word in ("mknod", "nodev"))
-    if not (ended.no_devices and spoken):
-        return ""
-    return f"nodes of devices can't be made and opened in this step: {ended.no_devices}"
-
-
-def _full_disk(scratch: Path) -> str:
-    """Say so if the file system is full: the step's program may have told less, or nothing."""
-    if not is_full(scratch, _FULL_BYTES):
-        return ""
-    return f"the disk of {scratch.parent} is full: {FREE_SPACE}"
-
-
-def _path(op: ExecOp) -> str:
-    return next((entry[5:] for entry in op.env if entry.startswith("PATH=")), "(none)")

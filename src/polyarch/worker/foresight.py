@@ -18,13 +18,23 @@ from polyarch.inroot import resolve
 from polyarch.pattern import pattern
 from polyarch.runtime.step import Mount
 
-__all__ = ["foresee"]
+__all__ = ["foresee", "path_of", "where_programs_are"]
 
 _FIRST = pattern(r"\s*([./][\w./+@-]*)(?=[\s;&|]|\Z)", re.ASCII)
 
 
+def where_programs_are(op: ExecOp, root: Path) -> Surroundings:
+    """Return where the programs of a step are looked for, whose root is `root`."""
+    return Surroundings(root=root, platform=op.platform, cwd=op.cwd, path=path_of(op))
+
+
+def path_of(op: ExecOp) -> str:
+    """Return the PATH of a step."""
+    return next((entry[5:] for entry in op.env if entry.startswith("PATH=")), "(none)")
+
+
 def foresee(
-    op: ExecOp, where: Surroundings, mounts: Iterable[Mount], may_run: Callable[[str], bool]
+    op: ExecOp, root: Path, mounts: Iterable[Mount], may_run: Callable[[str], bool]
 ) -> Trouble | None:
     """Return what is certain to keep a program of a step from being started, None if nothing is known.
 
@@ -32,6 +42,7 @@ def foresee(
     """
     if "QEMU_LD_PREFIX" in dict(entry.partition("=")[::2] for entry in op.env):
         return None  # loaders are somewhere else
+    where = where_programs_are(op, root)
     covered = [_place(where.root, mount.target) for mount in mounts]
     for program in _programs(op):
         trouble = find_trouble(program, where)

@@ -56,14 +56,13 @@ class Reading(Protocol):
 class MountedStep:
     """What the mounts of a step come to: for the runtime, and for the environment.
 
-    `env` stands above what the step has of a name, `defaults` below. `drafts` are of the mounts that are outputs, by
-    their numbers, and `written` of all mounts that may be written to, by their places among the op's.
+    `env` stands above what the step has of a name, `defaults` below. `written` are the drafts of the mounts that may
+    be written to, outputs among them, by their places among the op's.
     """
 
     mounts: list[Mount] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict, repr=False)
     defaults: dict[str, str] = field(default_factory=dict)
-    drafts: dict[int, Draft] = field(default_factory=dict, repr=False)
     written: dict[int, Draft] = field(default_factory=dict, repr=False)
 
 
@@ -196,8 +195,6 @@ class _Maker:
             draft = self._stack.enter_context(self._parent.snapshotter.prepare(result.snapshots))
             root = draft.root
             self.step.written[number] = draft
-            if mount.output:
-                self.step.drafts[mount.output] = draft
         path = resolve(root, mount.source)
         if not os.path.lexists(path):
             raise NotFound(

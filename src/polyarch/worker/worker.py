@@ -238,7 +238,7 @@ class Worker:
         self, vertex: Vertex, base: LayerStack, inputs: Sequence[Result], cancel: CancelToken
     ) -> LayerStack:
         # With the rest of what runs programs: builds that run none don't load it.
-        from polyarch.worker.exec import Work  # noqa: PLC0415
+        from polyarch.worker.work import Work  # noqa: PLC0415
 
         work = Work(vertex=vertex, stack=base, sources=inputs, reading=self.reading, cancel=cancel)
         snapshot = self.steps().run(work)

@@ -19,8 +19,8 @@ from polyarch.store.store import Store
 from polyarch.twins.places import GIVEN_UP
 from polyarch.twins.sets import NoTwins, Twin, TwinSet
 from polyarch.worker.emulated.sets import TwinSets
-from polyarch.worker.exec import Work
 from polyarch.worker.tree import SourceTree
+from polyarch.worker.work import Work
 
 __all__ = ["AMD64", "ARM64", "PROGRAM", "Images", "Sets", "image", "run_on", "work_of"]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from polyarch.emulation.probe import probe_program
-from polyarch.emulation.program import Surroundings
 from polyarch.graph.op import ExecOp
 from polyarch.platforms import linux
 from polyarch.runtime.step import Bind
@@ -35,9 +34,9 @@ def root(tmp_path: Path) -> Path:
 def told(
     root: Path, *argv: str, env: str = "A=1", mount: str = "/etc/hosts", runs: str = ""
 ) -> str:
-    op = ExecOp(argv=argv, env=(env,), cwd="/", user="", platform=linux("amd64"))
-    where = Surroundings(root=root, platform=op.platform, path="/:/bin")
-    found = foresee(op, where, [Bind(source="/x", target=mount)], lambda each: each == runs)
+    environment = (env, "PATH=/:/bin")
+    op = ExecOp(argv=argv, env=environment, cwd="/", user="", platform=linux("amd64"))
+    found = foresee(op, root, [Bind(source="/x", target=mount)], lambda each: each == runs)
     return "" if found is None else found.text
 
 

@@ -16,7 +16,7 @@ from polyarch.worker.emulated.bases import Bases, find_bases
 from polyarch.worker.emulated.scan import Headers, find_unlike
 from polyarch.worker.emulated.sets import ImageSet, Pair, TwinSets
 from polyarch.worker.emulated.worth import Fetching, fetching
-from polyarch.worker.exec import Work
+from polyarch.worker.work import Work
 
 __all__ = ["Choice", "Chooser", "headers_of"]
 

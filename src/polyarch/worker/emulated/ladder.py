@@ -23,7 +23,7 @@ from polyarch.platforms import Platform
 from polyarch.progress import Sink, StatusEvent
 from polyarch.record import frozen
 from polyarch.runtime.foreign import Emulation
-from polyarch.worker.exec import Attempt, Work
+from polyarch.worker.work import Attempt, Work
 
 __all__ = ["Attempts", "Foreign", "Ladder"]
 

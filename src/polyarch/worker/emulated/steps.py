@@ -41,7 +41,7 @@ from polyarch.worker.emulated.choice import Choice, Chooser, headers_of
 from polyarch.worker.emulated.compare import Listing, differing, list_changes
 from polyarch.worker.emulated.scan import find_native
 from polyarch.worker.emulated.starts import Starts, StartsOf
-from polyarch.worker.exec import Attempt, Work
+from polyarch.worker.work import Attempt, Work
 
 __all__ = ["Attempts", "EmulatedSteps", "Foreign"]
 

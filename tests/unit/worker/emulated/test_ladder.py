@@ -19,7 +19,7 @@ from polyarch.runtime.base import Ended
 from polyarch.runtime.foreign import Emulation
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.emulated.ladder import Ladder
-from polyarch.worker.exec import Attempt, Work
+from polyarch.worker.work import Attempt, Work
 from tests.support.fakes.twins import Images, image, run_on, work_of
 
 DEBIAN = image("debian")

@@ -26,7 +26,7 @@ from polyarch.worker.emulated import steps
 from polyarch.worker.emulated.choice import Chooser
 from polyarch.worker.emulated.ladder import Ladder
 from polyarch.worker.emulated.steps import EmulatedSteps
-from polyarch.worker.exec import Attempt, Work
+from polyarch.worker.work import Attempt, Work
 from tests.support.fakes.twins import AMD64, Images, Sets, image, run_on, work_of
 
 DEBIAN = image("debian")
