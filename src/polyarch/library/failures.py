@@ -13,6 +13,7 @@ from polyarch import errors
 from polyarch.errors import IntegrityError, InternalError, Place, PolyarchError
 from polyarch.oci.fields import Fields
 from polyarch.record import frozen
+from polyarch.store.trouble import machine_trouble
 
 __all__ = ["ShownPlace", "decode_error", "encode_error"]
 
@@ -36,6 +37,7 @@ def encode_error(error: BaseException) -> dict[str, object]:
     if isinstance(error, BaseExceptionGroup):
         parts = [encode_error(each) for each in error.exceptions]
         return {"class": "ExceptionGroup", "message": error.message, "errors": parts}
+    error = machine_trouble(error) or error
     if not isinstance(error, PolyarchError):
         return _encode_bug(error)
     more = {name: value for name, value in vars(error).items() if name not in _COMMON}

@@ -15,6 +15,7 @@ __all__ = [
     "FULL",
     "full_disk_trouble",
     "is_full",
+    "machine_trouble",
     "output_trouble",
     "store_error",
     "store_trouble",
@@ -32,8 +33,10 @@ _HINTS = {
     errno.EROFS: "the file system is read-only: set POLYARCH_ROOT to a directory that can be written",
     errno.EACCES: "set POLYARCH_ROOT to a directory that you may write, or fix the permissions",
     errno.EPERM: "set POLYARCH_ROOT to a directory that you may write, or fix the permissions",
+    errno.ENFILE: "the machine has too many files open: raise fs.file-max, or end other programs",
     errno.EMFILE: "too many files are open: raise the limit with 'ulimit -n'",
     errno.EIO: "the disk reports errors: look at the kernel's log",
+    errno.ESTALE: "the file system's server has lost it: mount it again",
 }
 _OUTSIDE_HINTS = {
     **_HINTS,
@@ -72,6 +75,22 @@ def output_trouble(action: str, path: Path | str) -> Iterator[None]:
         hint = _OUTSIDE_HINTS.get(error.errno or 0, "")
         reason = error.strerror or str(error)
         raise StoreError(f"can't {action} {path}: {reason}", hint=hint) from error
+
+
+def machine_trouble(error: BaseException) -> StoreError | None:
+    """Return the error of ours for one of the operating system that nobody expected, None if it may be a bug of ours.
+
+    A disk that fails, a file system that became read-only or a directory whose permissions somebody changes may be met
+    wherever a file is touched; a file that isn't there is ours to know of.
+    """
+    if not isinstance(error, OSError) or error.errno not in _OUTSIDE_HINTS:
+        return None
+    place = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+    ours = StoreError(
+        f"can't use{place or ' a file'}: {error.strerror}", hint=_OUTSIDE_HINTS[error.errno]
+    )
+    ours.__cause__ = error
+    return ours
 
 
 def is_full(place: Path, least: int = 1 << 16) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -16,6 +17,7 @@ from polyarch.errors import (
     RegistryError,
     RemoteError,
     StepFailed,
+    StoreError,
 )
 from polyarch.graph.location import Location, SourceText
 from polyarch.library.failures import decode_error, encode_error
@@ -41,6 +43,14 @@ def test_each_class_comes_back(kind: type[PolyarchError]) -> None:
     assert type(received) is kind
     assert vars(received) == vars(error)
     assert str(received) == "what is wrong"
+
+
+def test_what_the_machine_does_wrong_is_no_bug() -> None:
+    received = travelled(PermissionError(errno.EACCES, "Permission denied", "/a"))
+
+    assert type(received) is StoreError
+    assert str(received) == "can't use /a: Permission denied"
+    assert type(travelled(FileNotFoundError(errno.ENOENT, "gone", "/a"))) is InternalError
 
 
 def test_the_place_comes_back() -> None:

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from polyarch.errors import REMOTE_STATUSES, Cancelled, InternalError, PolyarchError
 from polyarch.paths import stands_in_for_buildx, state_directory
+from polyarch.store.trouble import machine_trouble
 from polyarch.text.shown import shown
 
 __all__ = ["CommandFailed", "WrongCall", "report", "report_crash"]
@@ -36,6 +37,8 @@ def _as_ours(error: BaseException, environ: Mapping[str, str]) -> PolyarchError:
         return error
     if isinstance(error, KeyboardInterrupt):
         return Cancelled("canceled")
+    if (trouble := machine_trouble(error)) is not None:
+        return trouble
     return report_crash(error, environ)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 
 import pytest
@@ -11,7 +12,6 @@ from polyarch.errors import (
     Cancelled,
     DockerfileError,
     InputError,
-    PolyarchError,
     RegistryError,
     Unanswered,
 )
@@ -36,15 +36,22 @@ EXCERPT = (
         ),
         (WrongCall("wrong", "Usage:  it\n\nRun it"), "Usage:  it\n\nRun it\nERROR: wrong\n"),
         (Cancelled("canceled"), "ERROR: canceled\n"),
+        (
+            OSError(errno.EIO, "Input/output error", "/a"),
+            (
+                "hint: the disk reports errors: look at the kernel's log\n"
+                "ERROR: can't use /a: Input/output error\n"
+            ),
+        ),
     ],
     ids=str,
 )
-def test_the_error_comes_last(error: PolyarchError, shown: str) -> None:
+def test_the_error_comes_last(error: Exception, shown: str) -> None:
     stream = io.StringIO()
 
     status = report(error, stream, {}, debug=False)
 
-    assert (stream.getvalue(), status) == (shown, error.exit_status)
+    assert (stream.getvalue(), status) == (shown, getattr(error, "exit_status", 1))
 
 
 @pytest.mark.parametrize("debug", [False, True])
