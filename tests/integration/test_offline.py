@@ -56,16 +56,23 @@ def test_a_registry_that_is_gone(root: Person) -> None:
 
 def test_images_of_the_store(root: Person) -> None:
     root.write("base/Dockerfile", "FROM scratch\nCOPY Dockerfile /base\n")
-    root.run("build", "-t", "registry.invalid/base", "base").check()
+    platforms = "--platform=linux/amd64,linux/arm64"
+    root.run("build", platforms, "-t", "registry.invalid/base", "base").check()
 
     root.write("Dockerfile", "FROM registry.invalid/base\nCOPY Dockerfile /\n")
     ended = root.run("build", "--offline", "-o", "out", ".").check()
     pulled = root.run("pull", "--offline", "registry.invalid/base").check()
     unknown = root.run("pull", "--offline", "registry.invalid/unknown")
+    other = [
+        root.run("build", *more, "--platform=linux/s390x", "-o", "out", ".").complaint()
+        for more in ([], ["--offline"])
+    ]
 
     assert "of the local store, since 20" in ended.err
     assert pulled.out.startswith("registry.invalid/base@sha256:")
     assert "registry.invalid/unknown isn't here" in unknown.complaint()
+    for each in other:
+        assert "registry.invalid/base, but not for linux/s390x: build it for that, too" in each
 
 
 @pytest.mark.parametrize("flag", ["--pull", "--push"])

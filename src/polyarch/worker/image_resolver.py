@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
-from polyarch.errors import IntegrityError, NotFound, OutOfReach
+from polyarch.errors import IntegrityError, NotFound, OutOfReach, PolyarchError
 from polyarch.graph.op import ImageOp
 from polyarch.images.known import KnownImage, KnownNames, missing_image
 from polyarch.images.place import Place
@@ -134,11 +134,13 @@ class ImageResolver:
                 if is_offline:
                     shown.remark(f"of the local store, since {kept.date}: {kept.root.digest}")
                 return kept.root
-        return (
-            self._recalled(name, platform, shown)
-            if is_offline
-            else self._asked(name, platform, shown)
-        )
+        find = self._recalled if is_offline else self._asked
+        try:
+            return find(name, platform, shown)
+        except PolyarchError as error:
+            if stored is not None:
+                error.hint = f"the local store has {name.familiar}, but not for {platform}: build it for that, too"
+            raise
 
     def _recalled(self, name: Reference, platform: Platform, shown: Step) -> Descriptor:
         """Return what a name stood for when its registry was asked last. Raises NotFound."""
