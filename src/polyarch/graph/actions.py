@@ -25,7 +25,7 @@ __all__ = [
 
 @frozen
 class MkdirAction:
-    """Make a directory and its missing parents. `owner` is as in `--chown`, "" for 0:0.
+    """Make a directory and its missing parents. `owner` is as in `--chown`, "" for root with the group that the kernel gives.
 
     `created` is the time, in seconds since the epoch, that directories get which are made; None is now.
     Without `makes_parents` a missing parent is an error.

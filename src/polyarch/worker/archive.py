@@ -27,7 +27,7 @@ def unpack_archive(
     if not _is_archive(path):
         return False
     # The archive's links lead nowhere but into the destination, as if that were the root.
-    directory = make_directories(root, destination, owner or Owner(uid=0, gid=0), made=made)
+    directory = make_directories(root, destination, owner, made=made)
     with path.open("rb") as stream, decompressed(stream) as tar:
         extract(tar, directory, "/", owner=(owner.uid, owner.gid) if owner else None)
     return True

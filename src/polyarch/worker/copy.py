@@ -35,7 +35,7 @@ from polyarch.text.ignore import Matcher
 from polyarch.worker.attributes import NO_SPACE, attributes_of, copy_attributes
 from polyarch.worker.steady import SteadyDirectory, check_unchanged
 from polyarch.worker.tree import SMALL_FILE, Entry, PlainDirectory, SourceTree
-from polyarch.worker.users import Owner
+from polyarch.worker.users import Owner, owner_of_new
 from polyarch.worker.walk import Selected, select
 
 __all__ = ["Copier", "Ledger", "make_directories"]
@@ -45,12 +45,13 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 def make_directories(
-    root: Path, path: str, owner: Owner, mode: int = 0o755, made: list[Path] | None = None
+    root: Path, path: str, owner: Owner | None, mode: int = 0o755, made: list[Path] | None = None
 ) -> Path:
     """Make the directory at `path` (absolute, inside `root`) and its missing parents; return where it is.
 
     Symbolic links on the way are followed inside the root. Directories that exist are left as they are;
-    those that are made are added to `made`, parents first. Raises InputError if something on the way is
+    those that are made are added to `made`, parents first. In one with the setgid bit they have that bit, too, and its
+    group, if no owner is wanted. Raises InputError if something on the way is
     no directory.
     """
     real = resolve(root, path)
@@ -65,8 +66,9 @@ def make_directories(
         )
     for directory in reversed(missing):
         os.mkdir(directory, mode)
-        set_owner(directory, owner.uid, owner.gid)
-        os.chmod(directory, mode)
+        who = owner or owner_of_new(directory.parent)
+        set_owner(directory, who.uid, who.gid)
+        os.chmod(directory, mode | os.stat(directory.parent).st_mode & stat.S_ISGID)
     if made is not None:
         made += reversed(missing)
     return real
@@ -207,7 +209,7 @@ class Copier:
     def _make_directories(self, path: str) -> None:
         """Make the directories that lead to the destination: with the flags' owner and mode."""
         mode = 0o755 if self.mode is None else self.mode.of_new_directories
-        make_directories(self.root, path, self.owner or Owner(uid=0, gid=0), mode, self.made)
+        make_directories(self.root, path, self.owner, mode, self.made)
 
     def _copy_contents(self, directory: Path, target: Path) -> None:
         # Directories get their metadata when they are complete: whatever is made in them changes their time.

@@ -28,7 +28,7 @@ from polyarch.worker.archive import unpack_archive
 from polyarch.worker.copy import Copier, Ledger, make_directories
 from polyarch.worker.sources import find_all
 from polyarch.worker.tree import Entry, SourceTree, clean_source, find_names
-from polyarch.worker.users import owner
+from polyarch.worker.users import Owner, owner, owner_of_new
 
 __all__ = ["perform"]
 
@@ -77,7 +77,18 @@ def _make(action: MkdirAction | MkfileAction | SymlinkAction, root: Path, made: 
     else:
         if not action.makes_parents:
             _check_parent(root, action.path)
-        make_directories(root, action.path, owner(root, action.owner), action.mode, made)
+        make_directories(root, action.path, _wanted(root, action.owner), action.mode, made)
+
+
+def _wanted(root: Path, text: str) -> Owner | None:
+    """Return the owner that an action names; None if it names none."""
+    return owner(root, text) if text else None
+
+
+def _give(target: Path, who: Owner | None) -> None:
+    """Give what was made to the owner that is wanted, else to whom its directory wants."""
+    who = who or owner_of_new(target.parent)
+    set_owner(target, who.uid, who.gid)
 
 
 def _check_parent(root: Path, path: str) -> Path:
@@ -92,24 +103,24 @@ def _check_parent(root: Path, path: str) -> Path:
 
 
 def _make_exact_file(action: MkfileAction, root: Path, made: list[Path]) -> None:
-    who, target = owner(root, action.owner), _check_parent(root, action.path)
+    target = _check_parent(root, action.path)
     if target.is_dir():
         raise InputError(f"open {action.path}: is a directory")
     is_new = not target.exists()
     target.write_bytes(action.data.encode("utf-8", "surrogateescape"))
-    set_owner(target, who.uid, who.gid)
+    _give(target, _wanted(root, action.owner))
     if is_new:
         os.chmod(target, int(action.mode, 8))
     made.append(target)
 
 
 def _make_link(action: SymlinkAction, root: Path, made: list[Path]) -> None:
-    who, target = owner(root, action.owner), _check_parent(root, action.path)
+    target = _check_parent(root, action.path)
     try:
         os.symlink(action.target, target)
     except FileExistsError as error:
         raise InputError(f"symlink {action.target} {action.path}: file exists") from error
-    set_owner(target, who.uid, who.gid)
+    _give(target, _wanted(root, action.owner))
     made.append(target)
 
 
@@ -132,12 +143,13 @@ def _remove(action: RmAction, root: Path) -> None:
 
 
 def _make_file(action: MkfileAction, root: Path, made: list[Path]) -> None:
-    who = owner(root, action.owner)
+    who = _wanted(root, action.owner)
     mode = parse_mode(action.mode) if action.mode else None
     copier = Copier(source=SourceTree(root=root), root=root, owner=who, mode=mode, made=made)
     target = copier.place(action.name, action.path)
     target.write_bytes(action.data.encode("utf-8", "surrogateescape"))
-    set_owner(target, who.uid, who.gid)
+    # Like a file that is copied from a context, which is root's wherever it goes.
+    _give(target, who or Owner(uid=0, gid=0))
     os.chmod(target, mode.of(_FILE_MODE, False) if mode else _FILE_MODE)
 
 
@@ -154,7 +166,7 @@ def _copy(
     copier = Copier(
         source=source,
         root=root,
-        owner=owner(root, action.owner) if action.owner else None,
+        owner=_wanted(root, action.owner),
         mode=parse_mode(action.mode) if action.mode else None,
         excludes=exclusion(action.exclude),
         created=action.created,

@@ -8,15 +8,17 @@ the name of an entry: an image's passwd could make anybody root by one called `1
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from polyarch.errors import InputError
-from polyarch.inroot import read_small
+from polyarch.inroot import get_owner, read_small
 from polyarch.pattern import pattern
 from polyarch.record import frozen
 from polyarch.text.owner import owner_number
 
-__all__ = ["Account", "Owner", "account", "owner"]
+__all__ = ["Account", "Owner", "account", "owner", "owner_of_new"]
 
 _MAX_DATABASE = 16 << 20
 _NUMERIC = pattern(r"[+-]?[0-9]+")
@@ -135,6 +137,13 @@ def owner(root: Path, text: str) -> Owner:
         found_group = next((each for each in groups if each.name == group), None)
         number = found_group.checked() if found_group else found.gid
     return Owner(uid=found.uid, gid=number)
+
+
+def owner_of_new(directory: Path) -> Owner:
+    """Return who owns what root makes in a directory and gives to nobody: its group is that of one with the setgid bit."""
+    status = os.stat(directory)
+    gid = get_owner(directory, status)[1] if status.st_mode & stat.S_ISGID else 0
+    return Owner(uid=0, gid=gid)
 
 
 def _owner_of_user(root: Path, name: str) -> Owner:

@@ -244,3 +244,32 @@ def test_what_is_in_the_way_goes_if_that_is_wanted(source: Path, root: Path) -> 
     do(replace(copy, replaces=True), root, source)
 
     assert content(root) == {"to": "", "to/file": "new", "to/in": "", "to/in/file": "content"}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("action", "group"),
+    [
+        (MkdirAction(path="/shared/a/b", mode=0o755), 7),
+        (MkdirAction(path="/shared/a/b", mode=0o755, owner="3:4"), 4),
+        (CopyAction(input=1, sources=("base/in",), destination="/shared/a/b"), 7),
+        (MkfileAction(name="b", path="/shared/a/", data="", mode=""), 7),
+        (MkfileAction(name="", path="/shared/a", data="", mode="644", is_exact=True), 7),
+        (SymlinkAction(path="/shared/a", target="b"), 7),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_directory_for_a_group(source: Path, root: Path, action: FileAction, group: int) -> None:
+    """What is made in a directory with the setgid bit is its group's, as the kernel has it."""
+    shared = root / "shared"
+    shared.mkdir()
+    os.chown(shared, 5, 7)
+    shared.chmod(0o2775)
+
+    do(action, root, source)
+
+    made = os.lstat(shared / "a")
+    owner = 3 if group == 4 else 0
+    assert (made.st_uid, made.st_gid) == (owner, group)
+    if stat.S_ISDIR(made.st_mode):
+        assert stat.S_IMODE(made.st_mode) == 0o2755
