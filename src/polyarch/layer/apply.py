@@ -211,7 +211,10 @@ class _Unpacker:
             status = os.lstat(path)
         except FileNotFoundError:
             os.mkdir(path, 0o700)
-            self._put_off(self._like_below(name), path)
+            made = self._like_below(name)
+            if not self._rules.layer_form:
+                made = made._replace(mode=made.mode | self._group_bit(parent))
+            self._put_off(made, path)
         else:
             if stat.S_ISLNK(status.st_mode):
                 path = self._follow(entry, path)
@@ -224,6 +227,11 @@ class _Unpacker:
                 raise _refused(entry, f"{name!r} is not a directory")
         self._directories[name] = path
         return path
+
+    def _group_bit(self, directory: str) -> int:
+        """Return the setgid bit of a directory, which one that is made in it has, too."""
+        entry, _ = self._late.get(directory, (None, 0))
+        return stat.S_ISGID & (entry.mode if entry else os.lstat(directory).st_mode)
 
     def _like_below(self, name: str) -> Entry:
         """Return an entry for a directory that the archive forgot: as it is below, or a plain one."""

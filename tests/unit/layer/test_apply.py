@@ -226,6 +226,19 @@ def test_extract_gives_directories_that_have_no_entry_to_root(tmp_path: Path) ->
 
 
 @pytest.mark.root
+def test_extract_leaves_the_setgid_bit_to_directories_that_have_no_entry(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2755)
+    there = Entry(name="there", kind=DIRECTORY, mode=0o755)
+    shared = Entry(name="there/shared", kind=DIRECTORY, mode=0o2755)
+    extract(
+        archive(Entry(name="a/b"), there, shared, Entry(name="there/shared/c/d")), tmp_path, "/"
+    )
+
+    modes = [(tmp_path / name).stat().st_mode for name in ("a", "there", "there/shared/c")]
+    assert [stat.S_IMODE(mode) for mode in modes] == [0o2755, 0o755, 0o2755]
+
+
+@pytest.mark.root
 def test_extract_heeds_what_a_hard_link_says(tmp_path: Path) -> None:
     first = Entry(name="f", mode=0o644, mtime_ns=T)
     link = Entry(name="l", kind=HARD_LINK, link="f", mode=0o4711, uid=3, gid=4, mtime_ns=2 * T)
