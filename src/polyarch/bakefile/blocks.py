@@ -5,7 +5,7 @@ from __future__ import annotations
 from polyarch.bakefile.hcl.body import Block
 from polyarch.bakefile.hcl.convert import ConversionError, as_text
 from polyarch.bakefile.hcl.evaluate import Scope, evaluate
-from polyarch.bakefile.hcl.nodes import Attr, Expression, IndexStep, Traversal, traversals
+from polyarch.bakefile.hcl.nodes import Attr, Expression, IndexStep, Traversal, start_of, traversals
 from polyarch.bakefile.hcl.place import HclError
 from polyarch.bakefile.hcl.types import Kind
 from polyarch.golang.strconv import quote
@@ -60,7 +60,7 @@ def description_of(block: Block) -> str:
         return as_text(value)
     except ConversionError as error:
         detail = f"Unsuitable value: {error}"
-        raise HclError("Unsuitable value type", detail, attribute.expression.at) from None
+        raise HclError("Unsuitable value type", detail, start_of(attribute.expression)) from None
 
 
 def context_of(expression: Expression) -> str:

@@ -24,7 +24,7 @@ from polyarch.bakefile.hcl.convert import ConversionError, as_text
 from polyarch.bakefile.hcl.evaluate import Scope, evaluate
 from polyarch.bakefile.hcl.functions.library import LIBRARY
 from polyarch.bakefile.hcl.functions.spec import Function
-from polyarch.bakefile.hcl.nodes import Attr, Expression, Traversal, calls, traversals
+from polyarch.bakefile.hcl.nodes import Attr, Expression, Traversal, calls, start_of, traversals
 from polyarch.bakefile.hcl.place import HclError, Range, Undefined
 from polyarch.bakefile.hcl.types import STRING, map_of
 from polyarch.bakefile.hcl.values import NULL, Value, map_value, null_of, object_value, string
@@ -433,4 +433,4 @@ def _read(attribute: AttributeRule, written: Attribute, scope: Scope) -> object:
         return read_attribute(attribute, value)
     except ConversionError as error:
         detail = f"Unsuitable value: {error}"
-        raise HclError("Unsuitable value type", detail, written.expression.at) from None
+        raise HclError("Unsuitable value type", detail, start_of(written.expression)) from None

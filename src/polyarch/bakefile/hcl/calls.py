@@ -9,6 +9,7 @@ from polyarch.bakefile.hcl.dispatch import Scope, attempt, evaluate
 from polyarch.bakefile.hcl.functions.spec import ArgumentError, Function, FunctionError
 from polyarch.bakefile.hcl.nodes import (
     Call,
+    opening_of,
 )
 from polyarch.bakefile.hcl.place import HclError, Range
 from polyarch.bakefile.hcl.typeexpr import read_type
@@ -48,7 +49,7 @@ def call(node: Call, scope: Scope) -> Value:
         raise HclError("Invalid function argument", detail, at) from None
     except (FunctionError, HclError) as error:
         detail = f"Call to function {quote(node.name)} failed: {error}."
-        raise HclError("Error in function call", detail, node.name_at) from error
+        raise HclError("Error in function call", detail, opening_of(node)) from error
 
 
 def _arguments(node: Call, scope: Scope) -> list[tuple[Value, Range]]:
@@ -103,7 +104,7 @@ def _fitting(argument: tuple[Value, Range], function: Function, index: int) -> V
 def _try(node: Call, scope: Scope) -> Value:
     if not node.arguments:
         detail = 'Call to function "try" failed: at least one argument is required.'
-        raise HclError("Error in function call", detail, node.name_at)
+        raise HclError("Error in function call", detail, opening_of(node))
     failures = []
     for each in node.arguments:
         found = attempt(each, scope)
@@ -115,7 +116,7 @@ def _try(node: Call, scope: Scope) -> Value:
         + "\n".join(failures)
         + "\n\nAt least one expression must produce a successful result."
     )
-    raise HclError("Error in function call", detail, node.name_at)
+    raise HclError("Error in function call", detail, opening_of(node))
 
 
 def _can(node: Call, scope: Scope) -> Value:

@@ -35,6 +35,8 @@ __all__ = [
     "calls",
     "children",
     "keyword",
+    "opening_of",
+    "start_of",
     "traversals",
 ]
 
@@ -216,6 +218,27 @@ class Wrap(NamedTuple):
 
     inner: Expression
     at: Range
+
+
+def start_of(expression: Expression) -> Range:
+    """Return where an expression begins, as hcl's `StartRange` has it, which complaints of whole values name."""
+    while isinstance(expression, Binary | Conditional):
+        expression = expression.left if isinstance(expression, Binary) else expression.condition
+    at = expression.at
+    if isinstance(expression, Call):
+        return opening_of(expression)
+    if isinstance(expression, Splat):
+        return expression.marker
+    if isinstance(expression, Index):
+        at = expression.bracket
+    is_bracketed = isinstance(expression, Index | Tuples | Objects | For | Unary)
+    return at._replace(end=at.start + 1) if is_bracketed else at
+
+
+def opening_of(call: Call) -> Range:
+    """Return the name of a function that is called, with the parenthesis behind it."""
+    at = call.name_at
+    return at._replace(end=at.source.text.find("(", at.end) + 1 or at.end)
 
 
 def keyword(expression: Expression) -> str:

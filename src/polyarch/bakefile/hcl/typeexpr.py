@@ -51,6 +51,9 @@ def _complex(call: Call) -> Type:
     if call.name in _WORDS:
         detail = f"Primitive type keyword {quote(call.name)} does not expect arguments."
         raise HclError(_INVALID, detail, call.name_at)
+    if call.name == "optional":
+        detail = 'Keyword "optional" is valid only as a modifier for object type attributes.'
+        raise HclError(_INVALID, detail, call.name_at)
     if call.name not in {*_COLLECTIONS, "object", "tuple"}:
         detail = f"Keyword {quote(call.name)} is not a valid type constructor."
         raise HclError(_INVALID, detail, call.at)

@@ -14,9 +14,7 @@ def as_int(value: Value) -> int:
     """Return a number as a whole one of 64 bits. Raises FunctionError."""
     num = value.raw
     if not num.is_integer or not -_LIMIT <= num.value < _LIMIT:
-        raise FunctionError(
-            f"value must be a whole number, between {-_LIMIT} and {_LIMIT - 1} inclusive"
-        )
+        raise FunctionError(f"value must be a whole number, between {-_LIMIT} and {_LIMIT - 1}")
     return int(num.value)
 
 
