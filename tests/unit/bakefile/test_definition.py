@@ -192,7 +192,7 @@ def test_set_says_what_it_does_not_understand(change: str, message: str) -> None
         ('variable "V" {\n  default = 1\n  validation {\n    condition = V > 1\n    error_message = "too small"\n  }\n}', "4,17-22: Validation failed; too small"),
         ('target "default" {\n  tags = ["a", null]\n}', "2,10-11: Unsuitable value type; Unsuitable value: null value is not allowed"),
         ('target "default" {\n  no-cache = upper("x")\n}', "2,14-20: Unsuitable value type"),
-        ('target "default" {\n  target = substr("x", 0.5, 1)\n}', "2,12-19: Error in function call; Call to function \"substr\" failed: value must be a whole number, between -9223372036854775808 and 9223372036854775807."),
+        ('target "default" {\n  target = substr("x", 0.5, 1)\n}', '2,12-19: Error in function call; Call to function "substr" failed: value must be a whole number, between -9223372036854775808 and 9223372036854775807.'),
         ('variable "V" {\n  type = optional(string)\n}', '2,10-18: Invalid type specification; Keyword "optional" is valid only as a modifier for object type attributes.'),
         ('target "default" {\n  resources = null\n}', "Unsuitable value: null value is not allowed"),
         ('target "default" {\n  contexts = { a = null }\n}', "Unsuitable value: null value is not allowed"),
