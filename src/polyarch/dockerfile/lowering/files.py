@@ -63,7 +63,7 @@ def lower_copy(state: StageState, instruction: Copy | Add, lowering: Lowering) -
     copies.add_documents()
     inputs = (state.vertex, *copies.inputs)
     op = FileOp(actions=tuple(copies.actions))
-    text = " ".join(instruction.text.split())
+    text = instruction.text
     if is_linked:
         scratch = lowering.maker.add(ScratchOp())
         linked = lowering.add(state, op, (scratch, *inputs[1:]), text, instruction)

@@ -63,7 +63,7 @@ def lower_run(state: StageState, instruction: Run, lowering: Lowering) -> None:
         devices=_devices(instruction, lowering),
         proxy_env=_proxies(lowering),
     )
-    shown = " ".join(instruction.text.split())
+    shown = instruction.text + _summary(instruction)
     secret = {each.env: _MASK for each in mounts if isinstance(each, SecretMount) and each.env}
     state.vertex = lowering.add(state, op, inputs, shown, instruction, masked=secret)
     state.record(_history(state, argv), layer=True)
@@ -84,6 +84,15 @@ def _command(state: StageState, instruction: Run) -> tuple[list[str], tuple[tupl
         # Handed over as an argument: works in shells that don't know here-documents, too.
         words = [documents[0].body]
     return ([*state.shell(), " ".join(words)] if instruction.shell else words), scripts
+
+
+def _summary(instruction: Run) -> str:
+    """Return what people see of a here-document that is all of the command: its first line."""
+    documents = instruction.heredocs
+    if not documents or heredoc_from_word(instruction.arguments[0]) is None:
+        return ""
+    first, *more = documents[0].body.strip().replace("\r\n", "\n").split("\n")
+    return f" ({first}{'...' if more else ''})"
 
 
 def _environment(state: StageState) -> dict[str, str]:
