@@ -15,6 +15,7 @@ import pytest
 
 from polyarch.buildkit.address import Target
 from polyarch.buildkit.build import Remote
+from polyarch.buildkit.messages import pairs
 from polyarch.buildkit.nodes import look_at
 from polyarch.wire import Message, field
 from tests.support.callers.frontends import Frontend, ref_of, returning
@@ -265,3 +266,38 @@ def test_graphs_of_other_programs(server: Server, registry: RealRegistry) -> Non
     assert Message(linked.bytes(1)).text(7) == "file"
     assert "root-file" not in {each.text(1) for each in whole.messages(1)}
     assert Message(kept.bytes(1)).text(1) == "kept"
+
+
+def test_a_dockerfile_is_read_once(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "# syntax=docker/dockerfile:1\nFROM scratch\nENV KEY=value\nCOPY --from=more file /\n"
+    )
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "file").write_text("more")
+    remote = remote_at(f"unix://{server.socket}", environ={"DOCKER_CONFIG": str(tmp_path)})
+    asked = field(2, "dockerfile.v0") + pairs(3, {"context:more": "local:more", "label:by": "me"})
+    directories = {"context": tmp_path, "dockerfile": tmp_path, "more": tmp_path / "more"}
+
+    exported = Frontend(remote, directories)
+    answers = exported.run(("Solve", asked), returning(0))
+    looked = Frontend(remote, directories)
+    file = looked.run(
+        ("Solve", asked),
+        ("ReadFile", lambda told: field(1, ref_of(told[0])) + field(2, "/file")),
+        returning(0),
+    )[1]
+    question = Frontend(remote, directories)
+    described = question.run(
+        ("Solve", asked + pairs(3, {"requestid": "frontend.outline"})),
+        ("Return", field(1, b"")),
+    )[0]
+
+    result = Message(answers[0].bytes(3))
+    told = {each.text(1): each.bytes(2) for each in result.messages(10)}
+    config = json.loads(told["containerimage.config"])["config"]
+    assert config["Env"][-1] == "KEY=value"
+    assert config["Labels"] == {"by": "me"}
+    assert exported.read.count("dockerfile") == 1
+    assert file.bytes(1) == b"more"
+    assert question.read.count("dockerfile") == 1
+    assert b"result.txt" in described.bytes(3)

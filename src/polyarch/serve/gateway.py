@@ -201,7 +201,7 @@ class Gateways:
         if message.integer(14):
             await self._threaded(self._builds.evaluate, promise)
         # Programs that call the frontend read what will be the image's config.
-        configs = await self._threaded(self._builds.configs, promise) if request.frontend else {}
+        configs = await self._threaded(self._builds.begin, promise) if request.frontend else {}
         is_one = len(configs) == 1 and not _platforms(request)
         told = (
             field(

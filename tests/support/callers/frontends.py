@@ -46,7 +46,15 @@ class Frontend:
     def __init__(self, remote: Remote, directories: Mapping[str, Path] | None = None) -> None:
         self._remote = remote
         given = {name: Directory(path) for name, path in (directories or {}).items()}
-        send = Method(directory_method(given), Cardinality.STREAM_STREAM, bytes, bytes)
+        self.read: list[str] = []
+        """The names of directories, as often as they were asked for."""
+        method = directory_method(given)
+
+        async def noted(stream: Any) -> None:
+            self.read.append(stream.metadata["dir-name"])
+            await method(stream)
+
+        send = Method(noted, Cardinality.STREAM_STREAM, bytes, bytes)
         self._methods = {"/moby.filesync.v1.FileSync/DiffCopy": send} if given else {}
         self.solved: dict[str, str] = {}
 
