@@ -301,3 +301,40 @@ def test_a_dockerfile_is_read_once(server: Server, tmp_path: Path) -> None:
     assert file.bytes(1) == b"more"
     assert question.read.count("dockerfile") == 1
     assert b"result.txt" in described.bytes(3)
+
+
+def test_results_of_graphs_are_attested(
+    server: Server, registry: RealRegistry, tmp_path: Path
+) -> None:
+    def tree(name: str, text: bytes) -> bytes:
+        graph = Graph()
+        made = field(1, name) + field(2, 0o644) + field(3, text) + field(5, -1)
+        return field(1, graph.definition((graph.op(FILE, action(5, made, NONE, 0)), 0)))
+
+    kind, name = "https://example.com/said", f"{registry.host}/attested"
+
+    def returned(told: list[Message]) -> bytes:
+        said = field(3, field(1, ref_of(told[1]))) + field(4, "/said.json") + field(5, kind)
+        attested = field(12, field(1, "linux") + field(2, field(1, said)))
+        return field(1, field(3, field(1, ref_of(told[0]))) + attested)
+
+    remote = remote_at(f"unix://{server.socket}", environ={"DOCKER_CONFIG": str(tmp_path)})
+    build = Frontend(remote, attributes={"attest:provenance": "mode=max"})
+    build.run(
+        ("Solve", tree("/file", b"kept")),
+        ("Solve", tree("/said.json", b'{"ok": 1}')),
+        ("Return", returned),
+        exporters=(("image", {"name": name, "push": "true"}),),
+    )
+    shown = server.owner.run("imagetools", "inspect", name, "--format", "{{json .Provenance}}")
+    index = json.loads(server.owner.run("imagetools", "inspect", name, "--raw").check().out)
+
+    said = [each.get("annotations", {}) for each in index["manifests"]]
+    assert said[1]["vnd.docker.reference.type"] == "attestation-manifest"
+    definition = json.loads(shown.check().out)["SLSA"]["buildDefinition"]
+    assert definition["externalParameters"]["configSource"] == {}
+    assert "dockerfileVersion" not in definition["internalParameters"]
+    assert definition["internalParameters"]["buildConfig"]["llbDefinition"]
+    digest = index["manifests"][1]["digest"]
+    manifest = server.owner.run("imagetools", "inspect", f"{name}@{digest}", "--raw").check().out
+    assert kind in manifest, "what the frontend says, beside where it came from"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from polyarch.attest.given import Given
 from polyarch.buildkit.llb.numbers import EXEC
 from polyarch.digest import sha256
 from polyarch.dockerfile.lowering.lower import Lowered
@@ -17,6 +18,7 @@ from polyarch.graph.op import ScratchOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import DEFAULT_PATH
 from polyarch.oci.config import ImageConfig, RunConfig, parse_config
+from polyarch.pipeline.definition import Attestations
 from polyarch.pipeline.reading import grant_devices
 from polyarch.platforms import Platform, host, normalize
 from polyarch.platforms import parse as parse_platform
@@ -27,7 +29,7 @@ from polyarch.serve.contexts import LocalContexts
 from polyarch.serve.llb.definition import Definition, Op, read_definition
 from polyarch.serve.llb.execs import ExecReader
 from polyarch.serve.llb.graphs import Locals, Lowering, as_it_is
-from polyarch.serve.messages import CONFIG, SolveRequest
+from polyarch.serve.messages import CONFIG, Attested, SolveRequest
 from polyarch.serve.policies import Policy
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.statindex import StatIndex
@@ -60,6 +62,7 @@ class Definitions:
         self._index = index
         self._found = Locals()
         self.maker = GraphMaker()
+        self._attested: dict[Platform, list[tuple[Given, Vertex]]] = {}
         self._trees: dict[str, SourceTree] = {}
 
     @property
@@ -115,8 +118,24 @@ class LLBFrontend(Definitions):
                     is_multi_platform=bool(name),
                 )
             )
+            attested = self._request.attested.get(name, ()) if name else self._all_attested()
+            if attested:
+                self._attested[platform] = [
+                    (each.given, self._tree(each.definition, images)) for each in attested
+                ]
         self.bring(sink)
         return lowered
+
+    def _all_attested(self) -> Sequence[Attested]:
+        """Return what is attested of the only result, whatever its platform is called there."""
+        return [each for found in self._request.attested.values() for each in found]
+
+    def _tree(self, definition: bytes, images: BaseImages) -> Vertex:
+        return self.lowering(read_definition(definition), images).lower()
+
+    def attested(self) -> Attestations:
+        """See Frontend."""
+        return self._attested
 
     def _config(self, name: str) -> ImageConfig | None:
         metadata = self._request.metadata

@@ -28,6 +28,7 @@ from polyarch.platforms import parse as parse_platform
 from polyarch.progress import WarningEvent
 from polyarch.record import replace
 from polyarch.request.values import CacheEntry
+from polyarch.serve.attested import read_attestations
 from polyarch.serve.building import Builds, check_frontend
 from polyarch.serve.calls import streamed, unary
 from polyarch.serve.capabilities import FRONTEND_CAPABILITIES, LLB_CAPABILITIES
@@ -155,7 +156,8 @@ class Gateways:
         found = next(iter(requests.values()))
         if all(not each.frontend for each in requests.values()):
             definitions = {name: each.request.definition for name, each in promises.items()}
-            return replace(request, definitions=definitions, metadata=metadata)
+            attested = read_attestations(result, self._definition)
+            return replace(request, definitions=definitions, metadata=metadata, attested=attested)
         if len(requests) > 1:
             raise GRPCError(
                 Status.UNIMPLEMENTED, "a result of several Dockerfiles can't be exported yet"
@@ -296,10 +298,12 @@ class Gateways:
         left = self._promises.find_left(ref)
         if left is not None:
             return Mounted(message=data, result=left)
-        promise = self._find_promise(ref)
-        request = promise.request
-        definition = definition_of(ref) if request.frontend else request.definition
-        return Mounted(message=data, definition=definition)
+        return Mounted(message=data, definition=self._definition(ref))
+
+    def _definition(self, ref: str) -> bytes:
+        """Return the definition of a promise, or one that stands for it."""
+        request = self._find_promise(ref).request
+        return definition_of(ref) if request.frontend else request.definition
 
     async def _release_container(self, gateway: _Gateway, message: Message) -> bytes:
         await gateway.containers.release(message.text(1))

@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 
+from polyarch.attest.given import Given
 from polyarch.buildkit.messages import read_pairs
 from polyarch.errors import IntegrityError
 from polyarch.golang.json import read_json
@@ -16,6 +17,7 @@ from polyarch.wire import Message
 
 __all__ = [
     "CONFIG",
+    "Attested",
     "Exported",
     "SolveRequest",
     "cache_imports",
@@ -37,13 +39,21 @@ class Exported:
 
 
 @frozen
+class Attested:
+    """What a frontend attests, and the definition of the tree that has it."""
+
+    given: Given
+    definition: bytes
+
+
+@frozen
 class SolveRequest:
     """What `Control.Solve` is asked for; `definition` is an LLB definition as it came.
 
     Without a definition (`has_definition`: an empty one is there) and a frontend, a program of the client's decides.
 
     `inputs` are definitions, too, by the name of the context that they are; `definitions`, by platform, are those that a
-    frontend at the client has returned, and `metadata` is what it said of them.
+    frontend at the client has returned, `metadata` is what it said of them, and `attested` what it attests of each.
     """
 
     ref: str
@@ -62,6 +72,7 @@ class SolveRequest:
     policy_session: str = ""
     definitions: Mapping[str, bytes] = field(default_factory=dict)
     metadata: Mapping[str, bytes] = field(default_factory=dict)
+    attested: Mapping[str, tuple[Attested, ...]] = field(default_factory=dict)
 
 
 def read_solve_request(data: bytes) -> SolveRequest:

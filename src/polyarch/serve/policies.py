@@ -168,6 +168,6 @@ def _source(vertex: Vertex) -> _Source | None:
             end = f"#{ref}" + (f":{subdir}" if subdir else "") if ref or subdir else ""
             attributes = {"git.fullurl": remote}
             return _Source(identifier=f"git://{rest}{end}", attributes=attributes)
-        case LocalOp(name=name):
-            return _Source(identifier=f"local://{name.partition('@')[0]}")
+        case LocalOp(name=name, source=source):
+            return _Source(identifier=f"local://{source or name.partition('@')[0]}")
     return None

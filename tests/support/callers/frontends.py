@@ -43,8 +43,14 @@ def returning(number: int) -> Asked:
 class Frontend:
     """A build whose frontend is the test: a session with directories alone, a call of Solve, and calls of the gateway."""
 
-    def __init__(self, remote: Remote, directories: Mapping[str, Path] | None = None) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        directories: Mapping[str, Path] | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
         self._remote = remote
+        self._attributes = dict(attributes or {})
         given = {name: Directory(path) for name, path in (directories or {}).items()}
         self.read: list[str] = []
         """The names of directories, as often as they were asked for."""
@@ -74,7 +80,7 @@ class Frontend:
         api, ready = Api(channel), asyncio.Event()
         session = asyncio.create_task(run_session(api, "sid", "key", self._methods, ready))
         options = SolveOptions(
-            ref="ref", session="sid", attributes={}, frontend="", exporters=exporters
+            ref="ref", session="sid", attributes=self._attributes, frontend="", exporters=exporters
         )
         waiting = asyncio.create_task(ready.wait())
         await asyncio.wait({waiting, session}, return_when=asyncio.FIRST_COMPLETED)

@@ -239,7 +239,7 @@ class Lowering:
         digest = hashlib.sha256(repr(wanted).encode()).hexdigest()[:16]
         key = f"{name}@{digest}"
         self.found[key] = wanted
-        return self._add(op, LocalOp(name=key), (), f"{_LOCAL}{name}")
+        return self._add(op, LocalOp(name=key, source=name), (), f"{_LOCAL}{name}")
 
     def _git(self, op: Op, identifier: str, attributes: Mapping[str, str]) -> Vertex:
         return self._add(op, read_git(identifier, attributes), (), identifier)
