@@ -6,6 +6,7 @@ The config of an image is told beside the graph: in metadata of a frontend's res
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from polyarch.attest.given import Given
@@ -13,6 +14,7 @@ from polyarch.buildkit.llb.numbers import EXEC
 from polyarch.digest import sha256
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.dockerfile.lowering.lowering import BaseImages
+from polyarch.errors import InputError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.op import ScratchOp
 from polyarch.graph.vertex import Vertex
@@ -29,15 +31,18 @@ from polyarch.serve.contexts import LocalContexts
 from polyarch.serve.llb.definition import Definition, Op, read_definition
 from polyarch.serve.llb.execs import ExecReader
 from polyarch.serve.llb.graphs import Locals, Lowering, as_it_is
-from polyarch.serve.messages import CONFIG, Attested, SolveRequest
+from polyarch.serve.messages import CONFIG, EPOCH, Attested, SolveRequest
 from polyarch.serve.policies import Policy
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.statindex import StatIndex
+from polyarch.text.epoch import parse_epoch
 from polyarch.wire import Message, field, present_number
 from polyarch.worker.source_local import ContextDigests, open_context
 from polyarch.worker.tree import SourceTree
 
 __all__ = ["ContainerMounts", "Definitions", "LLBFrontend", "Mounted"]
+
+_EPOCH_ARGUMENT = "build-arg:SOURCE_DATE_EPOCH"
 
 
 class Definitions:
@@ -115,6 +120,7 @@ class LLBFrontend(Definitions):
                     platform=platform,
                     vertex=lowering.lower(),
                     config=config or _empty_config(platform),
+                    epoch=self._epoch(name),
                     is_multi_platform=bool(name),
                 )
             )
@@ -136,6 +142,15 @@ class LLBFrontend(Definitions):
     def attested(self) -> Attestations:
         """See Frontend."""
         return self._attested
+
+    def _epoch(self, name: str) -> int | None:
+        """Return the latest time of what is new: as the frontend says, else as the client does."""
+        metadata = self._request.metadata
+        told = metadata.get(f"{EPOCH}/{name}") or metadata.get(EPOCH)
+        text = told.decode() if told else self._request.attributes.get(_EPOCH_ARGUMENT, "")
+        with suppress(InputError):  # so it is passed over
+            return parse_epoch(text)
+        return None
 
     def _config(self, name: str) -> ImageConfig | None:
         metadata = self._request.metadata

@@ -17,6 +17,7 @@ from polyarch.wire import Message
 
 __all__ = [
     "CONFIG",
+    "EPOCH",
     "Attested",
     "Exported",
     "SolveRequest",
@@ -28,6 +29,10 @@ __all__ = [
 
 CONFIG = "containerimage.config"
 """What the config of an image is called, in metadata of results and attributes of exporters."""
+
+
+EPOCH = "source.date.epoch"
+"""What the date of a result is called there, in seconds."""
 
 
 @frozen
@@ -53,7 +58,8 @@ class SolveRequest:
     Without a definition (`has_definition`: an empty one is there) and a frontend, a program of the client's decides.
 
     `inputs` are definitions, too, by the name of the context that they are; `definitions`, by platform, are those that a
-    frontend at the client has returned, `metadata` is what it said of them, and `attested` what it attests of each.
+    frontend at the client has returned, `metadata` is what it said of them, and `attested` what it attests of each. With
+    `is_nothing` there is nothing to be built.
     """
 
     ref: str
@@ -73,6 +79,7 @@ class SolveRequest:
     definitions: Mapping[str, bytes] = field(default_factory=dict)
     metadata: Mapping[str, bytes] = field(default_factory=dict)
     attested: Mapping[str, tuple[Attested, ...]] = field(default_factory=dict)
+    is_nothing: bool = False
 
 
 def read_solve_request(data: bytes) -> SolveRequest:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from polyarch.buildkit.files import send_directory
 from polyarch.errors import InputError
+from polyarch.exporter.outputs import is_known
 from polyarch.golang.strconv import find_bool
 from polyarch.progress import Sink, step
 from polyarch.record import frozen
@@ -30,9 +31,8 @@ _EXPORTER = "buildkit-attachable-exporter-id"
 _ALL_PLATFORMS = "buildkit-exporter-multi-platform"
 _CHUNK = 1 << 20
 _OF_CLIENTS = frozenset({"prefer-image-digest", "mode"})
-"""Attributes that clients tell of, and carry out themselves."""
-_OF_IMAGE = "containerimage."
-"""What begins so says what is in the image: it is read with the graph."""
+"""Attributes that clients tell of, and carry out themselves. What nobody knows is passed over, as BuildKit does: it may be about the
+image, which is read with the graph."""
 _LAYOUTS = frozenset({OutputType.OCI, OutputType.DOCKER})
 
 
@@ -57,7 +57,7 @@ class ClientOutputs:
             attributes = {
                 name: value
                 for name, value in each.attributes.items()
-                if name not in _OF_CLIENTS and not name.startswith(_OF_IMAGE)
+                if name not in _OF_CLIENTS and is_known(each.type, name)
             }
             if each.type in {OutputType.IMAGE, OutputType.REGISTRY}:
                 if find_bool(attributes.get("push", "")):
