@@ -370,8 +370,9 @@ class Builds:
 
 def _sent(work: Work, outputs: ClientOutputs, result: BuildResult) -> dict[str, str]:
     """Send what was made for the client; returns what it is told."""
-    outputs.send(work.promise.job.tell)
-    return {**exporter_response(result), **work.caches.send()}
+    told = {**exporter_response(result), **outputs.response()}
+    outputs.send(work.promise.job.tell, told)
+    return {**told, **work.caches.send()}
 
 
 def _inner(promise: Promise) -> Promise:

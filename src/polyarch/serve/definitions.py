@@ -57,8 +57,10 @@ class Definitions:
         bring_result: Callable[[str], str],
         environ: Mapping[str, str],
         policy: Policy | None,
+        pins: Mapping[str, str],
     ) -> None:
         self._policy = policy
+        self._pins = pins
         self._environ = environ
         self._bring_result = bring_result
         self._request = request
@@ -81,6 +83,8 @@ class Definitions:
 
     def lowering(self, definition: Definition, images: BaseImages) -> Lowering:
         """Return what makes the vertices of a definition; all are of one graph."""
+        if self._policy is not None:
+            self._policy.foresee(definition.sources())
         return Lowering(
             replaced=self._policy.replaced if self._policy is not None else as_it_is,
             definition=definition,
@@ -90,6 +94,7 @@ class Definitions:
             bring_result=self._bring_result,
             execs=self.execs,
             found=self._found,
+            pins=self._pins,
         )
 
     def bring(self, sink: Sink) -> None:

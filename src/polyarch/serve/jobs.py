@@ -32,6 +32,8 @@ class Job:
         self.cancel = CancelToken()
         self.layouts = Layouts()
         self.begun: list[Begun] = []
+        self.pins: dict[str, str] = {}
+        """The digests of files of web servers that the client was told of."""
         self._loop = loop
         self._waiting = bytearray()
         self._is_over = False

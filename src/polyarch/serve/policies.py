@@ -8,7 +8,8 @@ Source: BuildKit's `sourcepolicy/policysession`, `solver/llbsolver/policy.go`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from polyarch.buildkit.messages import pairs, read_pairs
 from polyarch.errors import InputError
@@ -33,7 +34,10 @@ _CHECK = "/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolic
 _ALLOW, _DENY, _CONVERT = range(3)
 _DECISION = "github.com/moby/buildkit/policysession.DecisionResponse+json"
 _MOST_CHANGES = 10
+_MOST_AT_ONCE = 16
 _ACTIONS = {_DENY: "DENY", _CONVERT: "CONVERT"}
+
+Replaced = tuple[str, Mapping[str, str]]
 
 Tell = Callable[[AskedSource], bytes]
 """Returns what can be told of a source: a ResolveSourceMetaResponse."""
@@ -65,13 +69,23 @@ class Policy:
 
     client: Client
     tell: Tell
+    _foreseen: dict[bytes, Future[Replaced]] = record_field(default_factory=dict, repr=False)
 
     def check(self, graph: Graph) -> None:
-        """Ask of all sources of a graph. Raises InputError for one that isn't allowed, RemoteError."""
-        for vertex in graph.vertices():
-            source = _source(vertex)
-            if source is not None:
-                self._check(source)
+        """Ask of all sources of a graph at once. Raises InputError for one that isn't allowed, RemoteError."""
+        found = map(_source, graph.vertices())
+        sources = [each for each in found if each is not None]
+        with ThreadPoolExecutor(_MOST_AT_ONCE) as threads:
+            list(threads.map(self._check, sources))
+
+    def foresee(self, sources: Iterable[tuple[str, Mapping[str, str], Platform]]) -> None:
+        """Ask at once of sources that `replaced` will be asked for: a policy may wait for one before it allows another."""
+        with ThreadPoolExecutor(_MOST_AT_ONCE) as threads:
+            for identifier, attributes, platform in sources:
+                source = _Source(identifier=identifier, attributes=attributes, platform=platform)
+                key = _key(source)
+                if key not in self._foreseen:
+                    self._foreseen[key] = threads.submit(self._replaced, source)
 
     def check_address(self, address: str) -> None:
         """Ask of a build context that is elsewhere. Raises as `check`."""
@@ -97,9 +111,14 @@ class Policy:
 
     def replaced(
         self, identifier: str, attributes: Mapping[str, str], platform: Platform
-    ) -> tuple[str, Mapping[str, str]]:
+    ) -> Replaced:
         """Return what a source of a graph is to be, which may be another one. Raises as `check`."""
         source = _Source(identifier=identifier, attributes=attributes, platform=platform)
+        foreseen = self._foreseen.get(_key(source))
+        return foreseen.result() if foreseen is not None else self._replaced(source)
+
+    def _replaced(self, source: _Source) -> Replaced:
+        identifier = source.identifier
         for _ in range(_MOST_CHANGES):
             decision = self._decision(source)
             if decision.integer(1) != _CONVERT or not decision.all(3):
@@ -139,6 +158,10 @@ class Policy:
         request = Message(wanted + field(1, source.message()) + platform)
         told = Message(self.tell(AskedSource(message=request)))
         return b"".join(field(number, told.bytes(number)) for number in (2, 3, 4))
+
+
+def _key(source: _Source) -> bytes:
+    return field(1, source.message()) + field(2, source.platform_message())
 
 
 def _require(source: _Source, decision: Message) -> None:

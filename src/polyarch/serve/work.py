@@ -77,6 +77,7 @@ class Work:
             self.bring_result,
             self.engine.environ,
             self.policy,
+            self.promise.job.pins,
         )
 
     def carry_out(
@@ -119,6 +120,10 @@ class Sources:
         images = self.work.engine.images(self.reading.sink)
         image = images.resolver(self.cancel, pull=pull).resolve(name, platform)
         return image.root or image.digest, image.config
+
+    def pin(self, url: str, digest: Digest) -> None:
+        """See Known."""
+        self.work.promise.job.pins[url] = digest
 
     @property
     def remote(self) -> RemoteSources:

@@ -183,7 +183,7 @@ def test_platforms_that_differ_are_not_mixed(
         write(both(tmp_path, one, other), tmp_path / "out")
 
     assert str(caught.value) == (
-        "cannot overwrite /f from linux/amd64 with linux/arm64 when split option is disabled"
+        "cannot overwrite f from linux/amd64 with linux/arm64 when split option is disabled"
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from polyarch.digest import DiffID, Digest, sha256
 from polyarch.errors import InputError, IntegrityError
 from polyarch.graph.actions import Manner, RmAction, SymlinkAction
-from polyarch.graph.graph import GraphMaker
+from polyarch.graph.graph import GraphMaker, walk
 from polyarch.graph.op import (
     BindMount,
     CacheMount,
@@ -33,6 +33,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import DEFAULT_PATH, BaseImage
 from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform, host
+from polyarch.record import replace
 from polyarch.serve.llb.definition import read_definition
 from polyarch.serve.llb.execs import ExecReader
 from polyarch.serve.llb.graphs import Lowering
@@ -416,15 +417,36 @@ def test_places_in_the_text_that_a_graph_was_made_from() -> None:
     )
 
 
+def test_a_file_is_what_the_client_was_told_of() -> None:
+    graph, url = Graph(), "https://x.test/f"
+    data = graph.definition((graph.source(url), 0))
+
+    pinned = replace(lowering(data), pins={url: sha256(b"told")}).lower()
+
+    (file,) = (each.op for each in walk((pinned,)) if isinstance(each.op, HttpOp))
+    assert file.checksum == sha256(b"told")
+
+
+@pytest.mark.parametrize("limit", ["0", "-1"])
+def test_an_image_has_some_layers(limit: str) -> None:
+    graph = Graph()
+    image = graph.source("docker-image://base", attributes={"image.layerlimit": limit})
+
+    with pytest.raises(InputError, match="invalid layer limit"):
+        lower(graph, image)
+
+
 def test_an_image_that_has_to_be_what_was_said() -> None:
     graph, name = Graph(), "docker.io/library/base:latest"
-    right = {"image.checksum": sha256(name.encode()), "image.layerlimit": "0"}
+    right = {"image.checksum": sha256(name.encode()), "image.layerlimit": "1"}
     base = graph.source(f"docker-image://{name}", attributes=right)
     other = graph.source(f"docker-image://{name}", attributes={"image.checksum": sha256(b"other")})
 
     found = lower(graph, base).op
 
     assert isinstance(found, ImageOp)
-    assert found.diff_ids == ()
-    with pytest.raises(IntegrityError, match="base:latest is sha256"):
+    assert len(found.diff_ids) == 1
+    with pytest.raises(
+        IntegrityError, match=r"for docker\.io/library/base:latest does not match expected checksum"
+    ):
         lower(graph, other)
