@@ -17,6 +17,7 @@ from polyarch.buildkit.address import Target
 from polyarch.buildkit.build import Remote
 from polyarch.buildkit.messages import pairs
 from polyarch.buildkit.nodes import look_at
+from polyarch.digest import Digest
 from polyarch.wire import Message, field
 from tests.support.callers.frontends import Frontend, ref_of, returning
 from tests.support.callers.graphs import DIFF, EXEC, FILE, MERGE, NONE, Graph, action, meta, mount
@@ -338,3 +339,33 @@ def test_results_of_graphs_are_attested(
     digest = index["manifests"][1]["digest"]
     manifest = server.owner.run("imagetools", "inspect", f"{name}@{digest}", "--raw").check().out
     assert kind in manifest, "what the frontend says, beside where it came from"
+
+
+def test_a_merge_removes_in_images_what_it_removes_here(
+    server: Server, registry: RealRegistry, tmp_path: Path
+) -> None:
+    def file(path: str, *base: tuple[Digest, int]) -> Digest:
+        made = field(1, path) + field(2, 0o644) + field(3, path.encode()) + field(5, -1)
+        return graph.op(FILE, action(5, made, 0 if base else NONE, 0), *base)
+
+    graph, name = Graph(), f"{registry.host}/merged"
+    below = file("/gone")
+    above = graph.op(FILE, action(7, field(1, "/gone"), 0, 0), (file("/gone"), 0))
+    inputs = b"".join(field(1, field(1, number) or b"\x08\x00") for number in range(2))
+    merged = graph.op(MERGE, inputs, (below, 0), (file("/kept", (above, 0)), 0))
+    remote = remote_at(f"unix://{server.socket}", environ={"DOCKER_CONFIG": str(tmp_path)})
+
+    Frontend(remote).run(
+        ("Solve", field(1, graph.definition((merged, 0)))),
+        returning(0),
+        exporters=(("image", {"name": name, "push": "true"}),),
+    )
+    pulled = Graph()
+    pulled_image = (pulled.source(f"docker-image://{name}"), 0)
+    listed = Frontend(remote).run(
+        ("Solve", field(1, pulled.definition(pulled_image))),
+        ("ReadDir", lambda told: field(1, ref_of(told[0])) + field(2, "/")),
+        returning(0),
+    )[1]
+
+    assert {each.text(1) for each in listed.messages(1)} == {"kept"}

@@ -53,6 +53,9 @@ class Frontend(Protocol):
     def attested(self) -> Attestations:
         """Return what it attests itself; asked after `lower`."""
 
+    def required(self) -> Sequence[Vertex]:
+        """Return what is to be built beside the results, and is no part of them; asked after `lower`."""
+
     def trees(self) -> Mapping[str, SourceTree]:
         """Return the directories that the graph reads, by the names of its local ops; asked after `lower`."""
 
@@ -91,7 +94,8 @@ def build_definition_on(
             started=started,
         )
         targets = targets_of(lowered, has_scans=options.sbom is not None)
-        beside = dict.fromkeys((*targets[len(lowered) :], *(tree for _, tree in _all(given))))
+        attested = (tree for _, tree in _all(given))
+        beside = dict.fromkeys((*targets[len(lowered) :], *attested, *frontend.required()))
         graph = Graph(targets=(*targets[: len(lowered)], *beside))
         announced = Announced.of(request.outputs, reading.sink)
         if engine.caller is not None:

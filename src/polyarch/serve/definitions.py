@@ -68,6 +68,7 @@ class Definitions:
         self._caches = caches
         self._index = index
         self._found = Locals()
+        self._required: dict[Vertex, None] = {}
         self.maker = GraphMaker()
         self._attested: dict[Platform, list[tuple[Given, Vertex]]] = {}
         self._trees: dict[str, SourceTree] = {}
@@ -95,6 +96,7 @@ class Definitions:
             execs=self.execs,
             found=self._found,
             pins=self._pins,
+            required=self._required,
         )
 
     def bring(self, sink: Sink) -> None:
@@ -102,6 +104,10 @@ class Definitions:
         for key, wanted in self._found.items():
             directory = self._contexts.bring_wanted(key, wanted, sink)
             self._trees[key] = open_context(directory, None, ContextDigests(self._index, directory))
+
+    def required(self) -> Sequence[Vertex]:
+        """See Frontend."""
+        return tuple(self._required)
 
     def trees(self) -> Mapping[str, SourceTree]:
         """See Frontend."""

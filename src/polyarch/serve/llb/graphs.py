@@ -67,7 +67,7 @@ def as_it_is(
 
 @frozen
 class Lowering:
-    """Makes vertices of one definition; `found` collects the local directories that they read.
+    """Makes vertices of one definition; `found` collects the local directories that they read, `required` what is built beside.
 
     `pins` are the digests of files of web servers that the client was told of: it gets those, whatever is there by now.
     `replaced` says what a source is to be, where somebody has a say in it.
@@ -83,6 +83,7 @@ class Lowering:
     execs: ExecReader
     found: Locals = field(default_factory=dict)
     pins: Mapping[str, str] = field(default_factory=dict)
+    required: dict[Vertex, None] = field(default_factory=dict)
     replaced: Replaced = as_it_is
     _made: dict[Input, Vertex] = field(default_factory=dict, repr=False)
     _used: dict[Digest, set[int]] = field(default_factory=dict, repr=False)
@@ -138,6 +139,9 @@ class Lowering:
             outputs = op.message.integers(2)
             if not 0 <= output < len(outputs):
                 raise IntegrityError(f"a passthrough op has no output {output}")
+            # Inputs that aren't passed on are there to be built.
+            rest = set(range(len(op.inputs))).difference(outputs)
+            self.required.update((layers(number), None) for number in sorted(rest))
             return take(outputs[output])
         kind = _KINDS.get(op.kind, "unknown")
         raise InputError(f"ops of the kind {kind} aren't supported yet")

@@ -268,6 +268,39 @@ def test_what_is_passed_on() -> None:
     assert second.op.reference.endswith("/base:latest")
 
 
+def test_what_is_not_passed_on_is_built_beside() -> None:
+    graph = Graph()
+    base, other = graph.source("docker-image://base"), graph.source("docker-image://other")
+    step = graph.op(PASSTHROUGH, field(1, "x") + field(2, b"\x00"), (base, 0), (other, 0))
+
+    made = lowering(graph.definition((step, 0)))
+    made.lower()
+
+    (beside,) = made.required
+    assert isinstance(beside.op, ImageOp)
+    assert beside.op.reference.endswith("/other:latest")
+
+
+def test_the_time_of_a_copy_is_that_of_all_that_is_copied() -> None:
+    graph = Graph()
+    base = graph.source("docker-image://base")
+    usual = field(1, "/a") + field(2, "/b") + field(4, -1) + field(5, 1) + field(6, 1) + field(9, 1)
+    found = [
+        lower(
+            graph, graph.op(FILE, action(4, usual + field(11, time), 0, 0, 1), (base, 0), (base, 0))
+        )
+        for time in (-1, 7_000_000_000)
+    ]
+
+    now, then = (each.op.actions[0] for each in found if isinstance(each.op, FileOp))
+    assert isinstance(now, CopyAction)
+    assert isinstance(then, CopyAction)
+    assert now.manner is None
+    assert then.manner is not None
+    assert then.manner.dates
+    assert then.created == 7
+
+
 def test_other_sources_and_merges() -> None:
     graph = Graph()
     parts = [
