@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from grpclib.exceptions import GRPCError
 
 from polyarch.buildkit.address import Target
 from polyarch.buildkit.build import Remote
@@ -369,3 +370,32 @@ def test_a_merge_removes_in_images_what_it_removes_here(
     )[1]
 
     assert {each.text(1) for each in listed.messages(1)} == {"kept"}
+
+
+def test_a_policy_that_is_sent_replaces_images_and_denies_sources(
+    server: Server, registry: RealRegistry, tmp_path: Path
+) -> None:
+    base = f"{registry.host}/library/busybox:latest"
+    (tmp_path / "Dockerfile").write_text("FROM wanted.example/base:1\nCOPY file /\n")
+    (tmp_path / "file").write_text("kept")
+    remote = remote_at(f"unix://{server.socket}", environ={"DOCKER_CONFIG": str(tmp_path)})
+    directories = {"context": tmp_path, "dockerfile": tmp_path}
+
+    def rule(action: int, name: str, to: str = "") -> bytes:
+        updates = field(3, field(1, to)) if to else b""
+        return field(2, field(1, action) + field(2, field(1, name)) + updates)
+
+    replaced = rule(2, "docker-image://wanted.example/*:1", f"docker-image://{base}")
+    denied = rule(1, "local://*")
+
+    read = Frontend(remote, directories).run(
+        ("Solve", field(2, "dockerfile.v0") + field(15, replaced)),
+        ("ReadFile", lambda told: field(1, ref_of(told[0])) + field(2, "/file")),
+        returning(0),
+    )[1]
+    with pytest.raises(GRPCError, match="denied by policy"):
+        Frontend(remote, directories).run(
+            ("Solve", field(2, "dockerfile.v0") + field(14, 1) + field(15, replaced + denied)),
+        )
+
+    assert read.bytes(1) == b"kept"

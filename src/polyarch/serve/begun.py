@@ -12,10 +12,11 @@ from concurrent.futures import Future
 
 from polyarch.errors import Cancelled
 from polyarch.oci.config import ImageConfig
-from polyarch.pipeline.company import Company, Meaning
+from polyarch.pipeline.company import Meaning
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Event, Sink
 from polyarch.request.result import BuildResult
+from polyarch.serve.heeding import Heeding
 from polyarch.serve.messages import SolveRequest
 
 __all__ = ["Begun", "Early", "Goes"]
@@ -61,7 +62,7 @@ class Early:
             self._kept = kept
 
 
-class Begun(Company):
+class Begun(Heeding):
     """A build of a Dockerfile, in a thread of its own, which waits when it knows what the Dockerfile means."""
 
     def __init__(self, request: SolveRequest, tell: Sink, cancel: CancelToken) -> None:

@@ -43,6 +43,7 @@ from polyarch.serve.metadata import AskedSource, source_metadata
 from polyarch.serve.outputs import ClientOutputs
 from polyarch.serve.policies import Policy
 from polyarch.serve.promises import Promise, Promises
+from polyarch.serve.rules import read_rules
 from polyarch.serve.sessions import Session
 from polyarch.serve.work import Lender, Sources, Work
 from polyarch.store.snapshots import RecordType
@@ -100,8 +101,6 @@ class Builds:
         Raises as `recorded_build`, and RemoteError for a client that went.
         """
         request = check_frontend(request)
-        if request.has_policy:
-            raise InputError("source policies aren't supported yet")
         told = self._finished(request, job)
         if told is not None:
             return dict(told)
@@ -215,7 +214,7 @@ class Builds:
 
     def _metadata(self, promise: Promise, asked: AskedSource) -> bytes:
         cancel = promise.job.cancel
-        bare = replace(_inner(promise).request, frontend="", policy_session="")
+        bare = replace(_inner(promise).request, frontend="", policy_session="", policies=())
         with (
             self._opened(replace(promise, request=bare)) as work,
             open_reading(work.engine, work.request, promise.job.tell, cancel) as reading,
@@ -341,9 +340,14 @@ class Builds:
     def _policy(self, promise: Promise, client: Client) -> Policy | None:
         """Return whom to ask what may be used, None for nobody; the main context is asked about here."""
         request = promise.request
-        if not request.policy_session:
+        if not (request.policy_session or request.policies):
             return None
-        policy = Policy(client=client, tell=partial(self._metadata, promise))
+        policy = Policy(
+            client=client,
+            tell=partial(self._metadata, promise),
+            rules=read_rules(request.policies),
+            is_asked=bool(request.policy_session),
+        )
         address = main_address(request.attributes)
         if is_address(address):
             policy.check_address(address)

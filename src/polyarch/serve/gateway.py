@@ -208,6 +208,7 @@ class Gateways:
             definition=message.bytes(1),
             inputs={each.text(1): each.bytes(2) for each in message.messages(13)},
             cache_from=(*gateway.request.cache_from, *caches),
+            policies=(*gateway.request.policies, *message.all(15)),
         )
         request = check_frontend(request)
         promise = gateway.promise(request)

@@ -59,7 +59,7 @@ class SolveRequest:
 
     `inputs` are definitions, too, by the name of the context that they are; `definitions`, by platform, are those that a
     frontend at the client has returned, `metadata` is what it said of them, and `attested` what it attests of each. With
-    `is_nothing` there is nothing to be built.
+    `is_nothing` there is nothing to be built. `policies` are documents, beside those of whom the client has an eye on it.
     """
 
     ref: str
@@ -74,7 +74,7 @@ class SolveRequest:
     cache_from: tuple[CacheEntry, ...] = ()
     entitlements: tuple[str, ...] = ()
     is_internal: bool = False
-    has_policy: bool = False
+    policies: tuple[bytes, ...] = ()
     policy_session: str = ""
     definitions: Mapping[str, bytes] = field(default_factory=dict)
     metadata: Mapping[str, bytes] = field(default_factory=dict)
@@ -107,7 +107,7 @@ def read_solve_request(data: bytes) -> SolveRequest:
         cache_from=(*_entries(cache, 5), *old),
         entitlements=message.texts(9),
         is_internal=bool(message.integer(11)),
-        has_policy=bool(message.bytes(12)),
+        policies=tuple(message.all(12)),
         policy_session=message.text(15),
     )
 

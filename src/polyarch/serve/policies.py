@@ -19,12 +19,14 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.op import GitOp, HttpOp, ImageOp, LocalOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import IMAGE_SCHEME
+from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.record import field as record_field
 from polyarch.record import frozen, replace
 from polyarch.serve.asking import Client
 from polyarch.serve.calls import Detailed
 from polyarch.serve.metadata import AskedSource
+from polyarch.serve.rules import NO_RULES, Rules
 from polyarch.text.giturl import parse_git_reference
 from polyarch.wire import Message, field
 
@@ -65,10 +67,12 @@ class _Source:
 
 @frozen
 class Policy:
-    """What a client says of sources; `tell` knows more of them."""
+    """What a client says of sources: by `rules` that it sent, and, if it `is_asked`, of each; `tell` knows more of them."""
 
     client: Client
     tell: Tell
+    rules: Rules = NO_RULES
+    is_asked: bool = True
     _foreseen: dict[bytes, Future[Replaced]] = record_field(default_factory=dict, repr=False)
 
     def check(self, graph: Graph) -> None:
@@ -117,8 +121,21 @@ class Policy:
         foreseen = self._foreseen.get(_key(source))
         return foreseen.result() if foreseen is not None else self._replaced(source)
 
+    def image(self, name: str) -> str:
+        """Return the name of the image that a Dockerfile is to have for one of this name, by the rules. Raises InputError."""
+        told = f"{IMAGE_SCHEME}{name}"
+        identifier, _ = self.rules.replaced(told, {})
+        if identifier == told:
+            return name
+        if not identifier.startswith(IMAGE_SCHEME):
+            raise _unlike(told, identifier)
+        return parse_reference(identifier.removeprefix(IMAGE_SCHEME)).canonical
+
     def _replaced(self, source: _Source) -> Replaced:
-        identifier = source.identifier
+        identifier, attributes = self.rules.replaced(source.identifier, source.attributes)
+        source = replace(source, identifier=identifier, attributes=attributes)
+        if not self.is_asked:
+            return identifier, attributes
         for _ in range(_MOST_CHANGES):
             decision = self._decision(source)
             if decision.integer(1) != _CONVERT or not decision.all(3):
@@ -135,7 +152,11 @@ class Policy:
         )
 
     def _check(self, source: _Source) -> None:
-        _require(source, self._decision(source))
+        found = self.rules.replaced(source.identifier, source.attributes)
+        if found != (source.identifier, source.attributes):
+            raise _unlike(source.identifier, found[0])
+        if self.is_asked:
+            _require(source, self._decision(source))
 
     def _decision(self, source: _Source) -> Message:
         answer = self._ask(source, b"")
@@ -158,6 +179,13 @@ class Policy:
         request = Message(wanted + field(1, source.message()) + platform)
         told = Message(self.tell(AskedSource(message=request)))
         return b"".join(field(number, told.bytes(number)) for number in (2, 3, 4))
+
+
+def _unlike(name: str, other: str) -> InputError:
+    return InputError(
+        f"a policy replaces {name} by {other}, which isn't supported for Dockerfiles yet",
+        hint="name it in the Dockerfile, or as a named context",
+    )
 
 
 def _key(source: _Source) -> bytes:

@@ -11,7 +11,6 @@ from polyarch.graph.graph import Graph
 from polyarch.oci.config import ImageConfig
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pipeline.build import build_on
-from polyarch.pipeline.company import ALONE, Company
 from polyarch.pipeline.definition import build_definition_on
 from polyarch.pipeline.reading import Reading
 from polyarch.pipeline.recorded import recorded
@@ -24,6 +23,7 @@ from polyarch.serve.asking import Client
 from polyarch.serve.caches import ClientCaches
 from polyarch.serve.contexts import LocalContexts
 from polyarch.serve.definitions import Definitions, LLBFrontend
+from polyarch.serve.heeding import Heeding
 from polyarch.serve.lending import LentAgents, LentCredentials, LentSecrets
 from polyarch.serve.policies import Policy
 from polyarch.serve.promises import Promise
@@ -81,9 +81,11 @@ class Work:
         )
 
     def carry_out(
-        self, outputs: tuple[Output, ...], sink: Sink, company: Company = ALONE
+        self, outputs: tuple[Output, ...], sink: Sink, company: Heeding | None = None
     ) -> BuildResult:
         """Build, with these outputs."""
+        company = company or Heeding()
+        company.policy = self.policy
         asked, cancel = replace(self.request, outputs=outputs), self.promise.job.cancel
         if self.promise.request.frontend:
             return build_on(self.engine, asked, sink=sink, cancel=cancel, company=company)
