@@ -270,7 +270,7 @@ def test_graphs_of_other_programs(server: Server, registry: RealRegistry) -> Non
     assert Message(kept.bytes(1)).text(1) == "kept"
 
 
-def test_a_dockerfile_is_read_once(server: Server, tmp_path: Path) -> None:
+def test_a_dockerfile_is_read_once(server: Server, registry: RealRegistry, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(
         "# syntax=docker/dockerfile:1\nFROM scratch\nENV KEY=value\nCOPY --from=more file /\n"
     )
@@ -280,8 +280,12 @@ def test_a_dockerfile_is_read_once(server: Server, tmp_path: Path) -> None:
     asked = field(2, "dockerfile.v0") + pairs(3, {"context:more": "local:more", "label:by": "me"})
     directories = {"context": tmp_path, "dockerfile": tmp_path, "more": tmp_path / "more"}
 
-    exported = Frontend(remote, directories)
-    answers = exported.run(("Solve", asked), returning(0))
+    name = f"{registry.host}/read-once"
+    exported = Frontend(remote, directories, {"attest:provenance": "mode=min"})
+    answers = exported.run(
+        ("Solve", asked), returning(0), exporters=(("image", {"name": name, "push": "true"}),)
+    )
+    index = server.owner.run("imagetools", "inspect", name, "--raw").check().out
     looked = Frontend(remote, directories)
     file = looked.run(
         ("Solve", asked),
@@ -300,6 +304,7 @@ def test_a_dockerfile_is_read_once(server: Server, tmp_path: Path) -> None:
     assert config["Env"][-1] == "KEY=value"
     assert config["Labels"] == {"by": "me"}
     assert exported.read.count("dockerfile") == 1
+    assert "attestation-manifest" in index, "who asked for the build says what is attested"
     assert file.bytes(1) == b"more"
     assert question.read.count("dockerfile") == 1
     assert b"result.txt" in described.bytes(3)

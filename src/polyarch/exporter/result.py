@@ -13,7 +13,7 @@ from polyarch.oci.base import IMAGE_NAME, REF_NAME, SUBJECT
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.documents import Document
 from polyarch.oci.reference import Reference
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, format_all
 from polyarch.record import field, frozen, replace
 
 __all__ = ["CREATED", "Export", "FileTree"]
@@ -119,4 +119,4 @@ class FileTree:
     @property
     def directory(self) -> str:
         """What its directory is called where platforms are kept apart."""
-        return str(self.platform).replace("/", "_")
+        return format_all(self.platform).replace("/", "_")

@@ -116,13 +116,9 @@ class Builds:
     def begin(self, promise: Promise) -> Mapping[Platform, ImageConfig]:
         """Begin to build what a Dockerfile makes; returns the configs of its images, as far as they are known.
 
-        It goes on by `build`. Nothing is begun or known where that would be half of the work (contexts that are fetched, or
-        results of others); nothing is known of a Dockerfile that can't be built: `build` says why.
+        It goes on by `build`. Nothing is known of a Dockerfile that can't be built: `build` says why.
         """
         request = promise.request
-        address = main_address(request.attributes)
-        if request.inputs or is_address(address) or address.startswith("http"):
-            return {}
         begun = Begun(request, promise.job.tell, promise.job.cancel)
         promise.job.begun.append(begun)
         return begun.start(partial(self._goes, promise))

@@ -22,7 +22,6 @@ from polyarch.buildkit.messages import read_pairs
 from polyarch.digest import Digest
 from polyarch.errors import NotFound
 from polyarch.golang.json import compact
-from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import WarningEvent, step
 from polyarch.record import replace
@@ -41,6 +40,7 @@ from polyarch.serve.metadata import AskedSource
 from polyarch.serve.programs import Programs
 from polyarch.serve.promises import Promise, definition_of
 from polyarch.serve.results import (
+    attesting_of,
     check_result,
     names_of,
     platform_json,
@@ -199,7 +199,8 @@ class Gateways:
         )
 
     async def _solve(self, gateway: _Gateway, message: Message) -> bytes:
-        attributes = read_pairs(message, 3)
+        # Who has asked for the build says what is attested.
+        attributes = {**attesting_of(gateway.request), **read_pairs(message, 3)}
         caches = (CacheEntry(type=kind, attributes=each) for kind, each in typed(message, 12))
         request = replace(
             gateway.request,
@@ -227,7 +228,7 @@ class Gateways:
             field(
                 10,
                 field(1, CONFIG if is_one else f"{CONFIG}/{each}")
-                + field(2, _config_bytes(config)),
+                + field(2, compact(config.to_json())),
             )
             for each, config in configs.items()
         )
@@ -363,7 +364,7 @@ class Gateways:
         resolve = partial(self._builds.resolve, pull=mode == "pull")
         promise = gateway.promise(gateway.request)
         digest, config = await self._threaded(resolve, promise, name, platform)
-        return field(1, digest) + field(2, _config_bytes(config)) + field(3, name)
+        return field(1, digest) + field(2, compact(config.to_json())) + field(3, name)
 
     async def _source_metadata(self, gateway: _Gateway, message: Message) -> bytes:
         if not message.all(1):
@@ -382,15 +383,12 @@ class Gateways:
                 url=message.text(5),
                 line=min(lines, default=0),
                 last_line=max(lines, default=0),
+                level=message.integer(2),
                 filename=source.text(1),
                 source=source.text(2),
             )
         )
         return b""
-
-
-def _config_bytes(config: ImageConfig) -> bytes:
-    return compact(config.to_json())
 
 
 def _failure(status: Message) -> GRPCError:

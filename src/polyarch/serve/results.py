@@ -18,6 +18,7 @@ from polyarch.serve.messages import CONFIG, EPOCH, Exported, SolveRequest
 from polyarch.wire import Message
 
 __all__ = [
+    "attesting_of",
     "check_result",
     "names_of",
     "platform_json",
@@ -145,6 +146,11 @@ def refs_of(result: Message) -> dict[str, str]:
     if result.all(2):
         return read_pairs(Message(result.bytes(2)), 1)
     return {"": Message(result.bytes(3)).text(1) if result.all(3) else result.text(1)}
+
+
+def attesting_of(request: SolveRequest) -> dict[str, str]:
+    """Return the attributes of a request that say what is attested."""
+    return {k: v for k, v in request.attributes.items() if k.startswith("attest:")}
 
 
 def platforms_of(request: SolveRequest) -> dict[str, Platform]:
