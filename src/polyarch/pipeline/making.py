@@ -261,17 +261,19 @@ class Making:
             blobs = replace(self.engine.layers, counted=counted, fetch=fetcher.ensure)
             return blobs.export(stack, form.choice, self.cancel)
 
+        # The cache in a config names the layers of the image, so they are made before.
+        exported = [layers(part, stack) for part, stack in results.pairs()]
         made = tuple(
             assemble(
                 self.caching.with_inline(part, stack, results.built, form.choice, form.epoch),
-                layers(part, stack),
+                exported[number],
                 part.platform,
                 moment=part.epoch,
                 epoch=form.epoch,
                 annotations=form.annotations,
                 types=form.types,
             )
-            for part, stack in results.pairs()
+            for number, (part, stack) in enumerate(results.pairs())
         )
         return Assembled(
             images=made,
