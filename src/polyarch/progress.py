@@ -91,7 +91,7 @@ class WarningEvent:
     """A remark on the Dockerfile or the build.
 
     `excerpt` shows the place, from `line` to `last_line` of the file `filename`, whose text is
-    `source`; without a place they are 0 and empty.
+    `source`; without a place they are 0 and empty. `level` is how much it matters, as frontends count.
     """
 
     step: Digest
@@ -103,6 +103,7 @@ class WarningEvent:
     last_line: int = 0
     filename: str = ""
     source: str = field(default="", repr=False)
+    level: int = 1
 
 
 CANCELED = "canceled"

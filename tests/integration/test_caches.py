@@ -154,6 +154,21 @@ def test_the_cache_in_an_image(who: Person, registry: RealRegistry) -> None:
 
 
 @for_one_user
+def test_the_cache_in_an_image_of_another_form_than_its_base(
+    who: Person, registry: RealRegistry
+) -> None:
+    who.write("Dockerfile", f"FROM {registry.host}/library/busybox\nWORKDIR /made\n")
+    name = f"{registry.host}/images/{who.user.name}:form"
+    output = f"type=image,name={name},push=true,compression=uncompressed,force-compression=true"
+
+    build(who, "--cache-to=type=inline", f"--output={output}")
+    forget(who)
+    _, shown = build(who, "--cache-from", name, "--cache-to=type=inline", f"--output={output}")
+
+    assert ran(shown) == []
+
+
+@for_one_user
 def test_min_has_the_layers_of_the_image_alone(who: Person, registry: RealRegistry) -> None:
     write(who, registry)
     directory = who.work / "cache"

@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from grpclib.exceptions import GRPCError
 
 from polyarch.buildkit.address import Target
 from polyarch.buildkit.build import Remote
+from polyarch.buildkit.messages import pairs
 from polyarch.buildkit.nodes import look_at
+from polyarch.digest import Digest
 from polyarch.wire import Message, field
 from tests.support.callers.frontends import Frontend, ref_of, returning
 from tests.support.callers.graphs import DIFF, EXEC, FILE, MERGE, NONE, Graph, action, meta, mount
@@ -265,3 +268,139 @@ def test_graphs_of_other_programs(server: Server, registry: RealRegistry) -> Non
     assert Message(linked.bytes(1)).text(7) == "file"
     assert "root-file" not in {each.text(1) for each in whole.messages(1)}
     assert Message(kept.bytes(1)).text(1) == "kept"
+
+
+def test_a_dockerfile_is_read_once(server: Server, registry: RealRegistry, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "# syntax=docker/dockerfile:1\nFROM scratch\nENV KEY=value\nCOPY --from=more file /\n"
+    )
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "file").write_text("more")
+    remote = remote_at(f"unix://{server.socket}", environ={"DOCKER_CONFIG": str(tmp_path)})
+    asked = field(2, "dockerfile.v0") + pairs(3, {"context:more": "local:more", "label:by": "me"})
+    directories = {"context": tmp_path, "dockerfile": tmp_path, "more": tmp_path / "more"}
+
+    name = f"{registry.host}/read-once"
+    exported = Frontend(remote, directories, {"attest:provenance": "mode=min"})
+    answers = exported.run(
+        ("Solve", asked), returning(0), exporters=(("image", {"name": name, "push": "true"}),)
+    )
+    index = server.owner.run("imagetools", "inspect", name, "--raw").check().out
+    looked = Frontend(remote, directories)
+    file = looked.run(
+        ("Solve", asked),
+        ("ReadFile", lambda told: field(1, ref_of(told[0])) + field(2, "/file")),
+        returning(0),
+    )[1]
+    question = Frontend(remote, directories)
+    described = question.run(
+        ("Solve", asked + pairs(3, {"requestid": "frontend.outline"})),
+        ("Return", field(1, b"")),
+    )[0]
+
+    result = Message(answers[0].bytes(3))
+    told = {each.text(1): each.bytes(2) for each in result.messages(10)}
+    config = json.loads(told["containerimage.config"])["config"]
+    assert config["Env"][-1] == "KEY=value"
+    assert config["Labels"] == {"by": "me"}
+    assert exported.read.count("dockerfile") == 1
+    assert "attestation-manifest" in index, "who asked for the build says what is attested"
+    assert file.bytes(1) == b"more"
+    assert question.read.count("dockerfile") == 1
+    assert b"result.txt" in described.bytes(3)
+
+
+def test_results_of_graphs_are_attested(
+    server: Server, registry: RealRegistry, tmp_path: Path
+) -> None:
+    def tree(name: str, text: bytes) -> bytes:
+        graph = Graph()
+        made = field(1, name) + field(2, 0o644) + field(3, text) + field(5, -1)
+        return field(1, graph.definition((graph.op(FILE, action(5, made, NONE, 0)), 0)))
+
+    kind, name = "https://example.com/said", f"{registry.host}/attested"
+
+    def returned(told: list[Message]) -> bytes:
+        said = field(3, field(1, ref_of(told[1]))) + field(4, "/said.json") + field(5, kind)
+        attested = field(12, field(1, "linux") + field(2, field(1, said)))
+        return field(1, field(3, field(1, ref_of(told[0]))) + attested)
+
+    remote = remote_at(f"unix://{server.socket}", environ={"DOCKER_CONFIG": str(tmp_path)})
+    build = Frontend(remote, attributes={"attest:provenance": "mode=max"})
+    build.run(
+        ("Solve", tree("/file", b"kept")),
+        ("Solve", tree("/said.json", b'{"ok": 1}')),
+        ("Return", returned),
+        exporters=(("image", {"name": name, "push": "true"}),),
+    )
+    shown = server.owner.run("imagetools", "inspect", name, "--format", "{{json .Provenance}}")
+    index = json.loads(server.owner.run("imagetools", "inspect", name, "--raw").check().out)
+
+    said = [each.get("annotations", {}) for each in index["manifests"]]
+    assert said[1]["vnd.docker.reference.type"] == "attestation-manifest"
+    definition = json.loads(shown.check().out)["SLSA"]["buildDefinition"]
+    assert definition["externalParameters"]["configSource"] == {}
+    assert "dockerfileVersion" not in definition["internalParameters"]
+    assert definition["internalParameters"]["buildConfig"]["llbDefinition"]
+    digest = index["manifests"][1]["digest"]
+    manifest = server.owner.run("imagetools", "inspect", f"{name}@{digest}", "--raw").check().out
+    assert kind in manifest, "what the frontend says, beside where it came from"
+
+
+def test_a_merge_removes_in_images_what_it_removes_here(
+    server: Server, registry: RealRegistry, tmp_path: Path
+) -> None:
+    def file(path: str, *base: tuple[Digest, int]) -> Digest:
+        made = field(1, path) + field(2, 0o644) + field(3, path.encode()) + field(5, -1)
+        return graph.op(FILE, action(5, made, 0 if base else NONE, 0), *base)
+
+    graph, name = Graph(), f"{registry.host}/merged"
+    below = file("/gone")
+    above = graph.op(FILE, action(7, field(1, "/gone"), 0, 0), (file("/gone"), 0))
+    inputs = b"".join(field(1, field(1, number) or b"\x08\x00") for number in range(2))
+    merged = graph.op(MERGE, inputs, (below, 0), (file("/kept", (above, 0)), 0))
+    remote = remote_at(f"unix://{server.socket}", environ={"DOCKER_CONFIG": str(tmp_path)})
+
+    Frontend(remote).run(
+        ("Solve", field(1, graph.definition((merged, 0)))),
+        returning(0),
+        exporters=(("image", {"name": name, "push": "true"}),),
+    )
+    pulled = Graph()
+    pulled_image = (pulled.source(f"docker-image://{name}"), 0)
+    listed = Frontend(remote).run(
+        ("Solve", field(1, pulled.definition(pulled_image))),
+        ("ReadDir", lambda told: field(1, ref_of(told[0])) + field(2, "/")),
+        returning(0),
+    )[1]
+
+    assert {each.text(1) for each in listed.messages(1)} == {"kept"}
+
+
+def test_a_policy_that_is_sent_replaces_images_and_denies_sources(
+    server: Server, registry: RealRegistry, tmp_path: Path
+) -> None:
+    base = f"{registry.host}/library/busybox:latest"
+    (tmp_path / "Dockerfile").write_text("FROM wanted.example/base:1\nCOPY file /\n")
+    (tmp_path / "file").write_text("kept")
+    remote = remote_at(f"unix://{server.socket}", environ={"DOCKER_CONFIG": str(tmp_path)})
+    directories = {"context": tmp_path, "dockerfile": tmp_path}
+
+    def rule(action: int, name: str, to: str = "") -> bytes:
+        updates = field(3, field(1, to)) if to else b""
+        return field(2, field(1, action) + field(2, field(1, name)) + updates)
+
+    replaced = rule(2, "docker-image://wanted.example/*:1", f"docker-image://{base}")
+    denied = rule(1, "local://*")
+
+    read = Frontend(remote, directories).run(
+        ("Solve", field(2, "dockerfile.v0") + field(15, replaced)),
+        ("ReadFile", lambda told: field(1, ref_of(told[0])) + field(2, "/file")),
+        returning(0),
+    )[1]
+    with pytest.raises(GRPCError, match="denied by policy"):
+        Frontend(remote, directories).run(
+            ("Solve", field(2, "dockerfile.v0") + field(14, 1) + field(15, replaced + denied)),
+        )
+
+    assert read.bytes(1) == b"kept"

@@ -195,10 +195,11 @@ def _place(vertex: Vertex) -> JSONObject:
 
 
 def _local(op: LocalOp, followed: list[str]) -> JSONObject:
-    attributes = {_CONTEXT_HINTS: op.name}
+    attributes = {} if op.source else {_CONTEXT_HINTS: op.name}
     if followed:
         attributes["local.followpaths"] = compact(followed).decode()
-    return {"identifier": f"local://{op.name}", "attrs": dict(sorted(attributes.items()))}
+    told: JSONObject = {"identifier": f"local://{op.source or op.name}"}
+    return {**told, "attrs": dict(sorted(attributes.items()))} if attributes else told
 
 
 def _taken(vertex: Vertex, number: int) -> list[str]:

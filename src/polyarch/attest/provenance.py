@@ -36,7 +36,7 @@ _COMPATIBILITY = 30
 
 @frozen
 class Facts:
-    """What is known of the build for one platform.
+    """What is known of the build for one platform; `dockerfile` is None if the graph came as it is.
 
     `config` is what the main context was fetched from, if it was; `layers` are those of the image;
     `remote` says of build contexts by name what they were fetched from.
@@ -45,7 +45,7 @@ class Facts:
     parameters: Parameters
     sources: Sources
     target: Vertex
-    dockerfile: SourceText
+    dockerfile: SourceText | None
     builder: Platform
     layers: Sequence[Descriptor] = ()
     config: Remote | None = None
@@ -73,7 +73,7 @@ def predicate(facts: Facts, options: ProvenanceOptions, invocation: Invocation) 
     definition["externalParameters"] = {"configSource": _config_source(facts), "request": request}
     internal: JSONObject = {
         "builderPlatform": str(facts.builder),
-        "dockerfileVersion": DOCKERFILE_RELEASE,
+        **({} if facts.dockerfile is None else {"dockerfileVersion": DOCKERFILE_RELEASE}),
     }
     metadata: JSONObject = {
         "invocationId": invocation.id,
@@ -92,7 +92,7 @@ def predicate(facts: Facts, options: ProvenanceOptions, invocation: Invocation) 
     if is_complete and not facts.sources.uses_network:
         metadata["buildkit_hermetic"] = True
     metadata["buildkit_completeness"] = {
-        "request": not hides,
+        "request": not hides and facts.dockerfile is not None,
         "resolvedDependencies": is_complete,
     }
     if options.reproducible:
@@ -116,7 +116,7 @@ def _sorted(value: object) -> object:
 
 
 def _locals(facts: Facts) -> tuple[str, ...]:
-    if facts.config is not None:
+    if facts.config is not None or facts.dockerfile is None:
         return facts.sources.local
     return tuple(sorted({"context", "dockerfile", *facts.sources.local}))
 
@@ -132,6 +132,8 @@ def _incomplete(names: Sequence[str]) -> str:
 
 def _config_source(facts: Facts, *, is_root: bool = False) -> JSONObject:
     source: JSONObject = {}
+    if facts.dockerfile is None:
+        return source
     if facts.config is not None:
         source["uri"] = facts.parameters.context
         pin = facts.sources.find(facts.config)
@@ -150,7 +152,7 @@ def _request(
     }
     vcs = {f"{VCS}{name}": value for name, value in facts.parameters.vcs.items()}
     hides = facts.parameters.hides or len(args) < len(facts.parameters.args)
-    request: JSONObject = {"frontend": FRONTEND}
+    request: JSONObject = {} if facts.dockerfile is None else {"frontend": FRONTEND}
     if args:
         request["args"] = args
     if is_max:
@@ -179,13 +181,15 @@ def _ids(key: str, found: Mapping[str, bool]) -> JSONObject:
 
 def _beside(graph: Definition, facts: Facts) -> JSONObject:
     """Return what only the full form tells beside the steps: the Dockerfile, places, layers."""
-    text = facts.hiding.text(facts.dockerfile.text)
-    info = {
-        "filename": facts.parameters.path,
-        "language": "Dockerfile",
-        "data": base64.b64encode(text.encode("utf-8", "surrogateescape")).decode(),
-    }
-    found: JSONObject = {"source": {"locations": graph.locations(), "infos": [info]}}
+    found: JSONObject = {}
+    if facts.dockerfile is not None:
+        text = facts.hiding.text(facts.dockerfile.text)
+        info = {
+            "filename": facts.parameters.path,
+            "language": "Dockerfile",
+            "data": base64.b64encode(text.encode("utf-8", "surrogateescape")).decode(),
+        }
+        found["source"] = {"locations": graph.locations(), "infos": [info]}
     if layers := graph.layers(facts.layers):
         found["layers"] = layers
     return found

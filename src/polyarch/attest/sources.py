@@ -136,7 +136,7 @@ def find_sources(
             _note_step(op, secrets, ssh)
             found = replace(found, uses_network=found.uses_network or op.network != "none")
         elif isinstance(op, LocalOp) and op.name not in contexts:
-            local.add(op.name)
+            local.add(op.source or op.name)
         elif (source := contexts.get(op.name) if isinstance(op, LocalOp) else op) in pins:
             assert isinstance(source, GitOp | HttpOp)
             remote[source] = pins[source]

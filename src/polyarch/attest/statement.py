@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from polyarch.attest.purl import image_url
 from polyarch.digest import Digest
@@ -19,6 +20,7 @@ __all__ = [
     "PREDICATE_TYPE",
     "SPDX",
     "STATEMENT",
+    "Named",
     "Predicate",
     "Subject",
     "image_subjects",
@@ -50,26 +52,49 @@ class Subject:
 
 
 @frozen
+class Named:
+    """What a frontend says that its predicate is about: something with these `digests`, by algorithm; without, the result.
+
+    That has its own names beside this one.
+    """
+
+    name: str = ""
+    digests: Mapping[str, str] | None = None
+
+    def to_json(self, results: Iterable[JSONObject]) -> Iterator[JSONObject]:
+        """Yield resource descriptors; `results` are those of the result."""
+        if self.digests is not None:
+            yield {"name": self.name or "_", "digest": dict(self.digests)}
+            return
+        for each in results:
+            yield each
+            if self.name:
+                yield {**each, "name": self.name}
+
+
+@frozen
 class Predicate:
-    """Something that is said of a result; `filename` is what its file is called beside files.
+    """Something that is said of a result, or of `subjects`; `filename` is what its file is called beside files.
 
     With `inline_only` it is only said of images.
     """
 
     type: str
-    content: JSONObject
+    content: Any
     filename: str
     inline_only: bool = False
+    subjects: Sequence[Named] = ()
 
     def statement(self, subjects: Sequence[Subject], *, is_file: bool = False) -> bytes:
         """Return the statement of it about subjects: compact, or as a file that people read.
 
         Raises InputError for one that is larger than others take.
         """
+        own = [each.to_json() for each in subjects]
         whole = {
             "_type": STATEMENT,
             "predicateType": self.type,
-            "subject": [each.to_json() for each in subjects],
+            "subject": [one for each in self.subjects or (Named(),) for one in each.to_json(own)],
             "predicate": self.content,
         }
         data = indented(whole) if is_file else compact(whole)

@@ -113,7 +113,8 @@ class LayerPush:
         self, stack: LayerStack, number: int, made: ExportedLayer | None
     ) -> CachedLayer:
         snapshot = stack.layers[number].snapshot
-        first = number if stack.layers[number].is_linked else 0
+        is_linked = stack.layers[number].is_linked
+        first = number if is_linked else 0
         below = stack.snapshots[first:number]
         lowers = [path for each in below for path in self._snapshotter.shapes(each)]
         with (
@@ -124,7 +125,13 @@ class LayerPush:
 
             def produce(sink: Sink) -> None:
                 counted = CountingSink(sink, lambda _size: self.on_progress())
-                changes.write_layer(upper, lowers, counted, open_lower=self._snapshotter.open_file)
+                changes.write_layer(
+                    upper,
+                    lowers,
+                    counted,
+                    open_lower=self._snapshotter.open_file,
+                    is_linked=is_linked,
+                )
 
             known = self._source.store.snapshots.find(snapshot)
             listed = put_pieces(

@@ -87,6 +87,8 @@ class Devices:
     def _find(self, wish: Wish) -> list[str]:
         kind, _, name = wish.name.partition("=")
         if not is_kind(kind):
+            if found := self._of_class(wish.name, self.known):
+                return found
             raise InputError(
                 f"invalid device {quote(wish.name)}",
                 hint="write vendor/class=device, vendor/class, "
@@ -108,7 +110,10 @@ class Devices:
         found = [each for each in self.known if self.known[each].kind == kind]
         if name in {"", "*"}:
             return found if name else found[:1]
-        return [each for each in found if self.known[each].annotations.get(_CLASS) == name]
+        return self._of_class(name, found)
+
+    def _of_class(self, name: str, among: Iterable[str]) -> list[str]:
+        return [each for each in among if self.known[each].annotations.get(_CLASS) == name]
 
     def grant(self, wishes: Sequence[Wish], grants: Grants) -> tuple[str, ...]:
         """Return the names of the devices that a step gets of those it asks for.

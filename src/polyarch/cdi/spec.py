@@ -127,6 +127,24 @@ def read_spec(name: str, data: bytes) -> tuple[Device, ...]:
     )
 
 
+def _with_texts(told: object) -> object:
+    """Return what YAML says with annotations as texts: `true` without quotes is one there, as for CDI's own reader."""
+    if not isinstance(told, dict):
+        return told
+    found = dict(told)
+    if isinstance(annotations := found.get("annotations"), dict):
+        found["annotations"] = {name: _as_text(each) for name, each in annotations.items()}
+    if isinstance(devices := found.get("devices"), list):
+        found["devices"] = [_with_texts(each) for each in devices]
+    return found
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else value
+
+
 def _document(name: str, data: bytes) -> Fields:
     if name.endswith(".json"):
         try:
@@ -141,7 +159,7 @@ def _document(name: str, data: bytes) -> Fields:
             "it is YAML, which needs Python's yaml (PyYAML); write it as JSON, or install that"
         ) from error
     try:
-        return Fields(yaml.safe_load(data))
+        return Fields(_with_texts(yaml.safe_load(data)))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise IntegrityError(f"it is no YAML: {' '.join(str(error).split())}") from error
 

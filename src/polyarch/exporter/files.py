@@ -76,7 +76,7 @@ def check_same(path: str, first: FileTree, second: FileTree) -> None:
     """Raise InputError if two platforms have something else at a path."""
     if not _is_same(first.root / path, second.root / path):
         raise InputError(
-            f"cannot overwrite /{path} from {first.platform} with {second.platform} "
+            f"cannot overwrite {path} from {first.platform} with {second.platform} "
             "when split option is disabled",
             hint="leave platform-split=false out",
         )

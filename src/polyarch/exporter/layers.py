@@ -281,7 +281,8 @@ class LayerBlobs:
         # Imported by builds that have something new to write.
         from polyarch.layer import changes, compress  # noqa: PLC0415
 
-        first = number if stack.layers[number].is_linked else 0
+        is_linked = stack.layers[number].is_linked
+        first = number if is_linked else 0
         below = stack.snapshots[first:number]
         lowers = [path for snapshot in below for path in self.snapshotter.shapes(snapshot)]
         verb = "writing" if choice.kind is Compression.UNCOMPRESSED else "compressing"
@@ -301,6 +302,7 @@ class LayerBlobs:
                     CountingSink(sink, count),
                     clamp=clamp,
                     open_lower=self.snapshotter.open_file,
+                    is_linked=is_linked,
                 ),
                 writer,
                 choice.kind,

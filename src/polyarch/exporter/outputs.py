@@ -29,6 +29,7 @@ __all__ = [
     "check_outputs",
     "epoch_of",
     "is_for_engine",
+    "is_known",
     "is_true",
     "names_of",
     "parse_name",
@@ -136,13 +137,13 @@ def is_true(output: Output, key: str, *, default: bool = False) -> bool:
 
 
 def epoch_of(output: Output, epoch: int | None) -> int | None:
-    """Return the latest time, in seconds, of what is new in an output: its own or that of the build.
+    """Return the latest time, in seconds, of what is new in an output: its own or that of the build, none for "".
 
     Raises InputError.
     """
-    text = output.attributes.get("source-date-epoch", "")
+    text = output.attributes.get("source-date-epoch")
     if not text:
-        return epoch
+        return epoch if text is None else None
     try:
         seconds = parse_int(text)
     except InputError as error:
@@ -204,14 +205,17 @@ def _check(output: Output, forms: Forms) -> None:
     _check_place(output, forms)
 
 
+def is_known(kind: str, name: str) -> bool:
+    """Tell whether outputs of a kind have an attribute of this name."""
+    known = _IMAGE_ATTRIBUTES if kind in IMAGE_TYPES else _FILE_ATTRIBUTES
+    # Files have nothing to hang annotations on: as in buildx.
+    return name in known or name in _IGNORED or name.startswith("annotation")
+
+
 def _check_attributes(output: Output) -> None:
     """Raise InputError for an attribute that isn't known, or can't be what it is."""
     known = _IMAGE_ATTRIBUTES if output.type in IMAGE_TYPES else _FILE_ATTRIBUTES
-    unknown = sorted(
-        name
-        for name in set(output.attributes) - known - _IGNORED
-        if not name.startswith("annotation")  # files have nothing to hang them on: as in buildx
-    )
+    unknown = sorted(name for name in output.attributes if not is_known(output.type, name))
     if unknown and output.type != OutputType.CACHEONLY:
         raise InputError(
             f"output type={output.type} has no attribute {unknown[0]!r}{suggestion(unknown[0], known)}",

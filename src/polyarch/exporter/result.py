@@ -13,7 +13,7 @@ from polyarch.oci.base import IMAGE_NAME, REF_NAME, SUBJECT
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.documents import Document
 from polyarch.oci.reference import Reference
-from polyarch.platforms import Platform
+from polyarch.platforms import Platform, format_all
 from polyarch.record import field, frozen, replace
 
 __all__ = ["CREATED", "Export", "FileTree"]
@@ -84,14 +84,14 @@ class Export:
         """Return the root's descriptor as callers are told of it, in an image layout or elsewhere."""
         root = self.root.descriptor
         created = {CREATED: time_of(int(self.created)).rfc3339()} if is_layout else {}
-        annotations = {**root.annotations, **self.annotations, **created}
+        annotations = {**root.annotations, **created, **self.annotations}
         return replace(root, annotations=dict(sorted(annotations.items())))
 
     def entries(self) -> list[Descriptor]:
         """Return the descriptors of a layout's `index.json`: one for each name."""
         created = {CREATED: time_of(int(self.created)).rfc3339()}
         root = self.root.descriptor
-        common = {**root.annotations, **self.annotations, **created}
+        common = {**root.annotations, **created, **self.annotations}
         if not self.names:
             return [replace(root, annotations=common)]
         named = []
@@ -119,4 +119,4 @@ class FileTree:
     @property
     def directory(self) -> str:
         """What its directory is called where platforms are kept apart."""
-        return str(self.platform).replace("/", "_")
+        return format_all(self.platform).replace("/", "_")

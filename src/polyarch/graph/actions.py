@@ -59,12 +59,14 @@ class MkfileAction:
 class Manner:
     """How a copy takes its sources where neither COPY's way nor that of a literal copy is wanted.
 
-    Whether a link that is a source is followed, whether a directory stands for its contents, whether sources are patterns.
+    Whether a link that is a source is followed, whether a directory stands for its contents, whether sources are patterns,
+    whether the copy's time is that of all that is copied.
     """
 
     follows_links: bool = False
     takes_contents: bool = False
     has_patterns: bool = False
+    dates: bool = False
 
 
 @frozen

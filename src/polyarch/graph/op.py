@@ -136,11 +136,13 @@ class ImageOp:
 class LocalOp:
     """A directory that the request names, read where it lies; `name` is that of the build context.
 
-    `place` tells apart contexts of one name, where several requests are solved together.
+    `place` tells apart contexts of one name, where several requests are solved together. `source` is what a graph that
+    came as it is calls a directory, which it may read in several ways, each under a name of its own.
     """
 
     name: str
     place: str = ""
+    source: str = ""
 
     def definition(self) -> JSONObject:
         """Everything, as JSON."""

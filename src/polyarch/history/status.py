@@ -81,7 +81,7 @@ def _warning(event: WarningEvent) -> bytes:
     return b"".join(
         (
             field(1, event.step),
-            field(2, 1),
+            field(2, event.level),
             field(3, event.short),
             *(field(4, each) for each in event.detail),
             field(5, event.url),
@@ -178,6 +178,7 @@ def _read_warning(message: Message) -> Event:
         last_line=max(lines, default=0),
         filename=source.text(1),
         source=source.text(2),
+        level=message.integer(2),
     )
 
 

@@ -48,6 +48,8 @@ _CAPABILITY = "security.capability"
 _SECOND = 1_000_000_000
 _CHUNK = 1 << 20
 _AT_ONCE = 256
+_OPAQUE = ".wh..opq"
+"""What a directory takes away that hides all that is below it."""
 
 Clamp = Callable[[int], int]
 """Changes an mtime (nanoseconds since the epoch) on its way into an archive."""
@@ -74,13 +76,16 @@ def write_layer(
     *,
     clamp: Clamp | None = None,
     open_lower: Opener = open_plain,
+    is_linked: bool = False,
 ) -> None:
     """Write the layer in `upper` as a tar archive; the same layer gives the same bytes.
 
     `upper` is in layer form, `lowers` are the layers below, base first, likewise; their files are opened by
-    `open_lower`. `clamp` serves `rewrite-timestamp`. Raises StoreError.
+    `open_lower`. One that `is_linked` goes on layers that aren't looked at: it has all that it removes.
+    `clamp` serves `rewrite-timestamp`. Raises StoreError.
     """
-    write_changes(upper, layer_changes(upper, lowers, open_lower), sink, clamp=clamp)
+    found = layer_changes(upper, lowers, open_lower, is_linked=is_linked)
+    write_changes(upper, found, sink, clamp=clamp)
 
 
 def write_changes(
@@ -95,15 +100,19 @@ def write_changes(
 
 
 def layer_changes(
-    upper: Path, lowers: Sequence[Path], open_lower: Opener = open_plain
+    upper: Path,
+    lowers: Sequence[Path],
+    open_lower: Opener = open_plain,
+    *,
+    is_linked: bool = False,
 ) -> Iterator[Change]:
-    """Find the changes of a layer in overlayfs's form over `lowers`, base first."""
+    """Find the changes of a layer in overlayfs's form over `lowers`, base first; see `write_layer`."""
     below = tuple(str(lower) for lower in reversed(lowers))
-    yield from _upper_changes(str(upper), "", below, open_lower)
+    yield from _upper_changes(str(upper), "", below, open_lower, is_linked)
 
 
 def _upper_changes(
-    directory: str, prefix: str, below: tuple[str, ...], open_lower: Opener
+    directory: str, prefix: str, below: tuple[str, ...], open_lower: Opener, is_linked: bool
 ) -> Iterator[Change]:
     for name, status in _statuses(directory):
         source, path = f"{directory}/{name}", prefix + name
@@ -112,17 +121,19 @@ def _upper_changes(
             continue
         old, old_directories = look_up(below, name) if below else (None, ())
         if is_whiteout(status):
-            if old is not None:
+            if old is not None or is_linked:
                 yield Change(path, None, None)
             continue
         if old is None or not _is_same(old, os.lstat(old), source, status, open_lower):
             yield Change(path, source, status)
         if not stat.S_ISDIR(status.st_mode):
             continue
+        if is_linked and is_opaque(source):
+            yield Change(f"{path}/{_OPAQUE}", None, None)
         if old_directories and is_opaque(source):
             yield from _tree_changes(source, path + "/", old_directories, open_lower)
         else:
-            yield from _upper_changes(source, path + "/", old_directories, open_lower)
+            yield from _upper_changes(source, path + "/", old_directories, open_lower, is_linked)
 
 
 def _tree_changes(

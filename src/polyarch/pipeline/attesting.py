@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from polyarch.attest import provenance
 from polyarch.attest.invocations import NOBODY, Invocation, Invocations
 from polyarch.attest.options import AttestOptions, ProvenanceOptions
-from polyarch.attest.parameters import hidden_values, parameters
+from polyarch.attest.parameters import Parameters, hidden_values, parameters
 from polyarch.attest.sources import Remote, Resolved, find_sources, for_platform
 from polyarch.attest.statement import Predicate
 from polyarch.attest.steps import Hiding
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Attesting", "Noted", "Said", "forms_of", "targets_of", "with_arguments"]
 
 _ARGUMENT = "BUILDKIT_ATTEST_"
+_NONE = Parameters(args={}, vcs={}, path="")
 _FULL = ProvenanceOptions(mode="max")
 
 
@@ -96,13 +97,14 @@ class Noted:
 class Attesting:
     """Says what a build attests.
 
-    `pins` are the commits and digests of all that was fetched, `started` when the build began, in nanoseconds.
+    `pins` are the commits and digests of all that was fetched, `started` when the build began, in nanoseconds. Without a
+    `dockerfile` the graph came as it is.
     """
 
     request: BuildRequest
     options: AttestOptions
     database: Database
-    dockerfile: SourceText
+    dockerfile: SourceText | None
     contexts: Contexts
     resolved: Sequence[Resolved]
     pins: Mapping[Remote, str]
@@ -199,7 +201,7 @@ class Attesting:
         pins = self._pins(part, results)
         hidden = hidden_values(self.request)
         return provenance.Facts(
-            parameters=parameters(self.request),
+            parameters=_NONE if self.dockerfile is None else parameters(self.request),
             sources=find_sources(part.vertex, resolved, pins, remote),
             target=part.vertex,
             dockerfile=self.dockerfile,
@@ -228,6 +230,12 @@ class Said:
     predicates: Mapping[Platform, tuple[Predicate, ...]] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
     invocation: Invocation = NOBODY
+
+    def after(self, given: Mapping[Platform, tuple[Predicate, ...]]) -> Said:
+        """Return the same after what others say."""
+        both = {**given, **self.predicates}
+        merged = {each: (*given.get(each, ()), *self.predicates.get(each, ())) for each in both}
+        return replace(self, predicates=merged) if given else self
 
 
 def _paired(

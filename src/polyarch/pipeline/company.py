@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from polyarch.attest.sources import Remote, Resolved
 from polyarch.dockerfile.lowering.lower import Lowered
+from polyarch.dockerfile.lowering.lowering import BaseImages
 from polyarch.dockerfile.lowering.named import Linked
 from polyarch.engine.engine import Engine
 from polyarch.engine.parts import Built, Part
@@ -16,7 +17,6 @@ from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen
 from polyarch.request.values import BuildRequest
-from polyarch.worker.image_resolver import ImageResolver
 from polyarch.worker.source_image import ImageSource
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Company:
 
     def resolver(
         self, images: ImageSource, request: BuildRequest, cancel: CancelToken, /
-    ) -> ImageResolver:
+    ) -> BaseImages:
         """Return what resolves the names of base images."""
         return images.resolver(cancel, pull=request.pull)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Protocol
 
-from polyarch.attest.options import AttestOptions
+from polyarch.attest.given import Given, in_order, predicates_of
+from polyarch.attest.options import read_options
+from polyarch.attest.statement import Predicate
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.dockerfile.lowering.lowering import BaseImages
 from polyarch.engine.engine import Engine
@@ -14,18 +17,27 @@ from polyarch.engine.parts import Part, Sources
 from polyarch.exporter.ahead import Ahead
 from polyarch.exporter.forms import check_forms
 from polyarch.exporter.outputs import Forms, check_outputs
-from polyarch.graph.graph import Graph
-from polyarch.graph.location import SourceText
-from polyarch.pipeline.attesting import Attesting
+from polyarch.graph.graph import Graph, GraphMaker
+from polyarch.graph.vertex import Vertex
+from polyarch.pipeline.attesting import Attesting, Noted, targets_of
 from polyarch.pipeline.caching import Caching, open_caches
+from polyarch.pipeline.listing import Listing
 from polyarch.pipeline.making import Announced, Making, Results
 from polyarch.pipeline.reading import open_reading
+from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink
+from polyarch.record import replace
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
+from polyarch.snapshot.stack import LayerStack
+from polyarch.worker.source_image import ImageSource
 from polyarch.worker.tree import SourceTree
 
-__all__ = ["Frontend", "build_definition_on"]
+__all__ = ["Attestations", "Frontend", "build_definition_on"]
+
+
+Attestations = Mapping[Platform, Sequence[tuple[Given, Vertex]]]
+"""What a frontend attests of the result for each platform, with the trees that have it."""
 
 
 class Frontend(Protocol):
@@ -34,6 +46,16 @@ class Frontend(Protocol):
     def lower(self, images: BaseImages, sink: Sink) -> Sequence[Lowered]:
         """Return what is to be built, one part for each platform; images are resolved by `images`."""
 
+    @property
+    def maker(self) -> GraphMaker:
+        """What makes its vertices."""
+
+    def attested(self) -> Attestations:
+        """Return what it attests itself; asked after `lower`."""
+
+    def required(self) -> Sequence[Vertex]:
+        """Return what is to be built beside the results, and is no part of them; asked after `lower`."""
+
     def trees(self) -> Mapping[str, SourceTree]:
         """Return the directories that the graph reads, by the names of its local ops; asked after `lower`."""
 
@@ -41,28 +63,40 @@ class Frontend(Protocol):
 def build_definition_on(
     engine: Engine, request: BuildRequest, frontend: Frontend, sink: Sink, cancel: CancelToken
 ) -> BuildResult:
-    """Carry out `request`, whose context is nothing, for the graph that `frontend` knows. Raises as `build_on`.
-
-    Nothing is attested: there is no source that it could be told from.
-    """
+    """Carry out `request`, whose context is nothing, for the graph that `frontend` knows. Raises as `build_on`."""
+    started = time.time_ns()
     with open_reading(engine, request, sink, cancel) as reading:
         images = engine.images(reading.sink)
-        resolver = images.resolver(cancel, pull=request.pull)
-        lowered = frontend.lower(resolver, reading.sink)
-        forms = Forms(platforms=len(lowered), is_index=lowered[0].is_multi_platform)
+        resolver = Noted(images=images.resolver(cancel, pull=request.pull))
+        options = read_options(request.attestations)
+        lowered = list(frontend.lower(resolver, reading.sink))
+        given = frontend.attested()
+        if any(each.is_list for each, _ in _all(given)):
+            options = replace(options, sbom=None)
+        listing = Listing(options=options, request=request, images=resolver, maker=frontend.maker)
+        lowered = listing.prepared(lowered)
+        forms = Forms(
+            platforms=len(lowered),
+            is_index=lowered[0].is_multi_platform,
+            is_attested=options.is_for_files or bool(given),
+            is_attested_inline=options.provenance is not None,
+        )
         check_outputs(request.outputs, forms)
         check_forms(request.outputs, forms)
         attesting = Attesting(
             request=request,
-            options=AttestOptions(),
+            options=options,
             database=engine.store.database,
-            dockerfile=SourceText(name="", text=""),
+            dockerfile=None,
             contexts=reading.contexts(),
-            resolved=(),
+            resolved=resolver.resolved,
             pins=reading.remote.pins,
-            started=time.time_ns(),
+            started=started,
         )
-        graph = Graph(targets=tuple(each.vertex for each in lowered))
+        targets = targets_of(lowered, has_scans=options.sbom is not None)
+        attested = (tree for _, tree in _all(given))
+        beside = dict.fromkeys((*targets[len(lowered) :], *attested, *frontend.required()))
+        graph = Graph(targets=(*targets[: len(lowered)], *beside))
         announced = Announced.of(request.outputs, reading.sink)
         if engine.caller is not None:
             engine.caller.bring(graph, reading.sink)
@@ -79,6 +113,38 @@ def build_definition_on(
             with caching.kept():
                 part = Part(graph=graph, sources=sources, request=request, caches=session)
                 built = engine.solve(part, cancel)
-            dockers = engine.docker_engines(request.outputs)
-            making = Making(dockers=dockers, caching=caching, attesting=attesting, ahead=ahead)
-            return making.carry_out(announced, Results.of(lowered, graph, built))
+            results = Results.of(lowered, graph, built)
+            making = Making(
+                dockers=engine.docker_engines(request.outputs),
+                caching=caching,
+                attesting=attesting,
+                ahead=ahead,
+                given={
+                    platform: in_order(
+                        pair
+                        for each, tree in attestations
+                        for pair in _said(
+                            engine, images, each, (results.beside[tree], tree), cancel
+                        )
+                    )
+                    for platform, attestations in given.items()
+                },
+            )
+            return making.carry_out(announced, results)
+
+
+def _all(given: Attestations) -> Iterator[tuple[Given, Vertex]]:
+    return chain.from_iterable(given.values())
+
+
+def _said(
+    engine: Engine,
+    images: ImageSource,
+    given: Given,
+    tree: tuple[LayerStack, Vertex],
+    cancel: CancelToken,
+) -> Iterator[tuple[Given, Predicate]]:
+    """Yield what a frontend's attestation says, read from the tree that has it."""
+    with engine.trees({normalize(host()): tree}, images, cancel) as (files,):
+        for predicate in predicates_of(files.root, given):
+            yield given, predicate

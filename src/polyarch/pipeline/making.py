@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from polyarch.attest.statement import Predicate
 from polyarch.digest import Digest
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.engine.engine import Engine
@@ -33,6 +34,7 @@ from polyarch.pipeline.attesting import Attesting, Said
 from polyarch.pipeline.caching import Caching
 from polyarch.pipeline.changed import find_change
 from polyarch.pipeline.listing import Found, Opening
+from polyarch.platforms import Platform
 from polyarch.progress import (
     CancelToken,
     Sink,
@@ -138,13 +140,14 @@ class _Made:
 
 @frozen
 class Making:
-    """Makes of results what was asked for, with what is needed for it."""
+    """Makes of results what was asked for, with what is needed for it; `given` is what others attest of them."""
 
     dockers: Engines
     caching: Caching
     attesting: Attesting
     ahead: Ahead
     seal: Seal | None = None
+    given: Mapping[Platform, tuple[Predicate, ...]] = field(default_factory=dict)
 
     @property
     def engine(self) -> Engine:
@@ -188,6 +191,7 @@ class Making:
             images = next(iter(made.values())).images if made else ()
             scans = self.found(results) if self.attesting.options.sbom else ()
             said = self.attesting.say(results.lowered, images, scans, is_cached=is_cached)
+        said = said.after(self.given)
         exports = tuple(
             made[self._form(output, results)].export(output, said.predicates)
             if output.type in IMAGE_TYPES
@@ -257,17 +261,19 @@ class Making:
             blobs = replace(self.engine.layers, counted=counted, fetch=fetcher.ensure)
             return blobs.export(stack, form.choice, self.cancel)
 
+        # The cache in a config names the layers of the image, so they are made before.
+        exported = [layers(part, stack) for part, stack in results.pairs()]
         made = tuple(
             assemble(
                 self.caching.with_inline(part, stack, results.built, form.choice, form.epoch),
-                layers(part, stack),
+                exported[number],
                 part.platform,
                 moment=part.epoch,
                 epoch=form.epoch,
                 annotations=form.annotations,
                 types=form.types,
             )
-            for part, stack in results.pairs()
+            for number, (part, stack) in enumerate(results.pairs())
         )
         return Assembled(
             images=made,

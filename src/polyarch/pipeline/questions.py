@@ -14,14 +14,13 @@ from polyarch.engine.engine import Engine
 from polyarch.errors import Cancelled, PolyarchError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.location import SourceText
-from polyarch.oci.config import ImageConfig
 from polyarch.pipeline.reading import linter_of, lower_options, open_reading, tell_findings
 from polyarch.platforms import Platform, host
 from polyarch.progress import CancelToken, Sink, ignore_events
 from polyarch.record import frozen, replace
 from polyarch.request.values import BuildRequest
 
-__all__ = ["CheckResult", "check_on", "configs_on", "outline_on", "targets_on"]
+__all__ = ["CheckResult", "check_on", "outline_on", "targets_on"]
 
 _ALL = frozenset({"network.host", "security.insecure"})
 """What is allowed where nothing runs."""
@@ -96,32 +95,6 @@ def outline_on(
             return outline(dockerfile, host(), options=options, images=resolver)
         finally:
             tell_findings(lint.findings, shown, sink)
-
-
-def configs_on(
-    engine: Engine, request: BuildRequest, cancel: CancelToken
-) -> dict[Platform, ImageConfig]:
-    """Find out what the configs of `request`'s images will be, but for their layers; nothing is built.
-
-    Raises what would keep it from being built, as far as that shows in the Dockerfile.
-    """
-    with open_reading(engine, request, ignore_events, cancel) as reading:
-        lint = Linter.mute()
-        dockerfile, _ = reading.load(lint)
-        resolver = engine.images(ignore_events).resolver(cancel, pull=request.pull)
-        platforms = request.platforms or (host(),)
-        options = replace(
-            lower_options(request, platforms, engine.environ),
-            allow=_ALL,
-            grant_devices=None,
-            lint=lint,
-            ignores=reading.contexts().ignores,
-        )
-        maker = GraphMaker()
-        return {
-            each: lower(dockerfile, each, options=options, maker=maker, images=resolver).config
-            for each in platforms
-        }
 
 
 def targets_on(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -14,16 +14,12 @@ from polyarch.buildkit.messages import Stat
 from polyarch.digest import Digest
 from polyarch.engine.engine import Engine
 from polyarch.errors import InputError, PolyarchError
-from polyarch.graph.graph import Graph
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.config import ImageConfig
 from polyarch.oci.reference import parse as parse_reference
-from polyarch.pipeline.build import build_on
 from polyarch.pipeline.containers import container_on
-from polyarch.pipeline.definition import build_definition_on
-from polyarch.pipeline.questions import configs_on
-from polyarch.pipeline.reading import Reading, open_reading
-from polyarch.pipeline.recorded import exporter_response, recorded
+from polyarch.pipeline.reading import open_reading
+from polyarch.pipeline.recorded import exporter_response
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen, replace
@@ -33,10 +29,11 @@ from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType, is_address
 from polyarch.serve.asking import Client
 from polyarch.serve.attributes import read_request
+from polyarch.serve.begun import Begun
 from polyarch.serve.caches import ClientCaches
 from polyarch.serve.calls import error_of
 from polyarch.serve.contexts import Found, KeptDirectories, LocalContexts, main_address
-from polyarch.serve.definitions import ContainerMounts, Definitions, LLBFrontend, Mounted
+from polyarch.serve.definitions import ContainerMounts, Definitions, Mounted
 from polyarch.serve.failures import Failures
 from polyarch.serve.inside import list_directory, read_part, stat_of
 from polyarch.serve.jobs import Job
@@ -46,11 +43,11 @@ from polyarch.serve.metadata import AskedSource, source_metadata
 from polyarch.serve.outputs import ClientOutputs
 from polyarch.serve.policies import Policy
 from polyarch.serve.promises import Promise, Promises
+from polyarch.serve.rules import read_rules
 from polyarch.serve.sessions import Session
-from polyarch.store.blobs import Blobs
+from polyarch.serve.work import Lender, Sources, Work
 from polyarch.store.snapshots import RecordType
 from polyarch.worker.container import Container
-from polyarch.worker.remote import RemoteSources
 from polyarch.worker.work import Left
 
 __all__ = ["Answers", "Builds", "check_frontend"]
@@ -62,24 +59,6 @@ D = TypeVar("D", bound=Definitions)
 
 _BUILDER = "default/default"
 _GATEWAY = "gateway.v0"
-
-
-@frozen
-class _Lender:
-    """What a client lends to a build, as `polyarch.engine.caller.Caller`."""
-
-    secrets: LentSecrets
-    agents: LentAgents
-    credentials: LentCredentials
-    contexts: LocalContexts
-    policy: Policy | None = None
-    left: Left | None = None
-
-    def bring(self, graph: Graph, sink: Sink) -> None:
-        """See Caller."""
-        if self.policy is not None:
-            self.policy.check(graph)
-        self.contexts.bring(graph, sink)
 
 
 def check_frontend(request: SolveRequest) -> SolveRequest:
@@ -122,27 +101,68 @@ class Builds:
         Raises as `recorded_build`, and RemoteError for a client that went.
         """
         request = check_frontend(request)
-        if request.has_policy:
-            raise InputError("source policies aren't supported yet")
+        told = self._finished(request, job)
+        if told is not None:
+            return dict(told)
         with self._opened(Promise(request=request, session=session, job=job)) as work:
             outputs = ClientOutputs(work.client, request.exporters, work.engine.store)
             try:
-                result = work.carry_out(tuple(outputs.outputs))
-                outputs.send(job.tell)
-                caches = work.caches.send()
+                wanted = tuple(outputs.outputs)
+                result = work.recorded(wanted, job.tell, partial(work.carry_out, wanted))
+                return _sent(work, outputs, result)
             finally:
                 outputs.discard()
-        return {**exporter_response(result), **caches}
+
+    def begin(self, promise: Promise) -> Mapping[Platform, ImageConfig]:
+        """Begin to build what a Dockerfile makes; returns the configs of its images, as far as they are known.
+
+        It goes on by `build`. Nothing is known of a Dockerfile that can't be built: `build` says why.
+        """
+        request = promise.request
+        begun = Begun(request, promise.job.tell, promise.job.cancel)
+        promise.job.begun.append(begun)
+        return begun.start(partial(self._goes, promise))
+
+    def _goes(self, promise: Promise, begun: Begun) -> Mapping[str, str]:
+        request = promise.request
+        with self._opened(promise) as work:
+            outputs = ClientOutputs(work.client, request.exporters, work.engine.store)
+            try:
+                wanted = tuple(outputs.outputs)
+                begun.recorded = partial(work.recorded, wanted)
+                result = work.carry_out(wanted, begun.events, begun)
+                begun.note(result)
+                return _sent(work, outputs, result)
+            finally:
+                outputs.discard()
+
+    @staticmethod
+    def _finished(request: SolveRequest, job: Job) -> Mapping[str, str] | None:
+        """Return what came of a build that has begun already, None if it hasn't."""
+        begun = next((each for each in job.begun if each.request is request), None)
+        return begun.finish() if begun is not None else None
+
+    @staticmethod
+    def _leave(promise: Promise) -> None:
+        """End what has begun of a build, for somebody who looks into its result before it is returned.
+
+        What it has taken of the client's directories is taken again, and then has to be back.
+        """
+        for each in promise.job.begun:
+            if each.request is promise.request:
+                each.leave()
+                each.wait()
 
     def evaluate(self, promise: Promise) -> None:
         """Build something without exporting it.
 
         A step that fails is told of with what debuggers want to mount, which is there until the build ends.
         """
+        self._leave(promise)
         failures = Failures()
         with self._opened(_inner(promise), failures.note) as work:
             try:
-                work.carry_out(())
+                work.carry_out((), promise.job.tell)
             except PolyarchError as error:
                 details = failures.details(partial(self.promises.keep, promise.job))
                 raise error_of(error, details) from error
@@ -156,6 +176,10 @@ class Builds:
             if top is not None and record is not None and record.type is RecordType.INTERNAL:
                 store.snapshots.remove(top)
                 snapshotter.remove(top)
+        for each in job.begun:
+            each.leave()
+            each.wait()
+        job.begun.clear()
         job.layouts.clear()
 
     def ask(self, promise: Promise) -> Mapping[str, bytes]:
@@ -164,20 +188,6 @@ class Builds:
         with self._opened(promise) as work:
             job = promise.job
             return self.answers(name, work.engine, work.request, job.tell, job.cancel)
-
-    def configs(self, promise: Promise) -> dict[Platform, ImageConfig]:
-        """Return the configs of the images that a Dockerfile makes, as far as they are known before it is built.
-
-        Nothing where that would be half of the work (contexts that are fetched, or results of others), nor for a
-        Dockerfile that can't be built: the build says why.
-        """
-        request = promise.request
-        address = main_address(request.attributes)
-        if request.inputs or is_address(address) or address.startswith("http"):
-            return {}
-        with suppress(PolyarchError), self._opened(_inner(promise)) as work:
-            return configs_on(work.engine, work.request, promise.job.cancel)
-        return {}
 
     def resolve(
         self, promise: Promise, name: str, platform: Platform, *, pull: bool
@@ -200,13 +210,13 @@ class Builds:
 
     def _metadata(self, promise: Promise, asked: AskedSource) -> bytes:
         cancel = promise.job.cancel
-        bare = replace(_inner(promise).request, frontend="", policy_session="")
+        bare = replace(_inner(promise).request, frontend="", policy_session="", policies=())
         with (
             self._opened(replace(promise, request=bare)) as work,
             open_reading(work.engine, work.request, promise.job.tell, cancel) as reading,
         ):
             return source_metadata(
-                asked, _Sources(work=work, reading=reading, cancel=cancel), cancel
+                asked, Sources(work=work, reading=reading, cancel=cancel), cancel
             )
 
     def _client(self, promise: Promise) -> Client:
@@ -246,20 +256,23 @@ class Builds:
     @contextmanager
     def _files(self, promise: Promise) -> Iterator[Path]:
         """Yield the files of a result."""
+        self._leave(promise)
         with self._opened(_inner(promise)) as work:
             path = work.caches.directory("files")
-            work.carry_out((Output(type=OutputType.LOCAL, destination=str(path)),))
+            output = Output(type=OutputType.LOCAL, destination=str(path))
+            work.carry_out((output,), promise.job.tell)
             yield path
 
     def _layout(self, promise: Promise, path: Path) -> str:
         """Build a result into a layout at `path`; returns its address."""
+        self._leave(promise)
         with self._opened(_inner(promise)) as work:
             output = Output(type=OutputType.OCI, destination=str(path), attributes={"tar": "false"})
-            result = work.carry_out((output,))
+            result = work.carry_out((output,), promise.job.tell)
         return f"{LAYOUT_SCHEME}{path}@{result.digest}"
 
     @contextmanager
-    def _opened(self, promise: Promise, left: Left | None = None) -> Iterator[_Work]:
+    def _opened(self, promise: Promise, left: Left | None = None) -> Iterator[Work]:
         """Yield what a build needs: an engine that asks the client, and the request."""
         request, session, job = promise.request, promise.session, promise.job
         client = Client(session=session, loop=self.loop, cancel=job.cancel)
@@ -276,7 +289,7 @@ class Builds:
             stack.callback(contexts.close)
             agents = LentAgents(client, lambda: store.temporary("agent"))
             policy = self._policy(promise, client)
-            lender = _Lender(
+            lender = Lender(
                 secrets=LentSecrets(client),
                 agents=stack.enter_context(closing(agents)),
                 credentials=LentCredentials(client),
@@ -300,7 +313,7 @@ class Builds:
             )
             check_caches(asked.cache_from, asked.cache_to)
             engine = stack.enter_context(self.engine.for_caller(lender))
-            yield _Work(
+            yield Work(
                 promise=promise,
                 engine=engine,
                 client=client,
@@ -323,9 +336,14 @@ class Builds:
     def _policy(self, promise: Promise, client: Client) -> Policy | None:
         """Return whom to ask what may be used, None for nobody; the main context is asked about here."""
         request = promise.request
-        if not request.policy_session:
+        if not (request.policy_session or request.policies):
             return None
-        policy = Policy(client=client, tell=partial(self._metadata, promise))
+        policy = Policy(
+            client=client,
+            tell=partial(self._metadata, promise),
+            rules=read_rules(request.policies),
+            is_asked=bool(request.policy_session),
+        )
         address = main_address(request.attributes)
         if is_address(address):
             policy.check_address(address)
@@ -350,38 +368,11 @@ class Builds:
         return self._layout(replace(promise, request=request), path)
 
 
-@frozen
-class _Sources:
-    """Where sources are looked up for a client, as `polyarch.serve.metadata.Known`."""
-
-    work: _Work
-    reading: Reading
-    cancel: CancelToken
-
-    def image(self, name: str, platform: Platform, *, pull: bool) -> tuple[Digest, ImageConfig]:
-        """See Known."""
-        return self._resolved(parse_reference(name).canonical, platform, pull=pull)
-
-    def layout(self, address: str, store: str, platform: Platform) -> tuple[Digest, ImageConfig]:
-        """See Known."""
-        return self._resolved(self.work.caches.bring_layout(address, store), platform)
-
-    def _resolved(
-        self, name: str, platform: Platform, *, pull: bool = False
-    ) -> tuple[Digest, ImageConfig]:
-        images = self.work.engine.images(self.reading.sink)
-        image = images.resolver(self.cancel, pull=pull).resolve(name, platform)
-        return image.root or image.digest, image.config
-
-    @property
-    def remote(self) -> RemoteSources:
-        """See Known."""
-        return self.reading.remote
-
-    @property
-    def blobs(self) -> Blobs:
-        """See Known."""
-        return self.work.engine.store.blobs
+def _sent(work: Work, outputs: ClientOutputs, result: BuildResult) -> dict[str, str]:
+    """Send what was made for the client; returns what it is told."""
+    told = {**exporter_response(result), **outputs.response()}
+    outputs.send(work.promise.job.tell, told)
+    return {**told, **work.caches.send()}
 
 
 def _inner(promise: Promise) -> Promise:
@@ -396,44 +387,3 @@ def _inner(promise: Promise) -> Promise:
         attributes["platform"] = promise.platform
     asked = replace(request, attributes=attributes, exporters=(), cache_to=(), is_internal=True)
     return replace(promise, request=asked)
-
-
-@frozen
-class _Work:
-    """A build that can be carried out."""
-
-    promise: Promise
-    engine: Engine
-    client: Client
-    request: BuildRequest
-    caches: ClientCaches
-    contexts: LocalContexts
-    bring_result: Callable[[str], str]
-    policy: Policy | None = None
-
-    def definitions(self, kind: type[D]) -> D:
-        """Return what reads definitions."""
-        return kind(
-            self.promise.request,
-            self.contexts,
-            self.caches,
-            self.engine.store.stat_index,
-            self.bring_result,
-            self.engine.environ,
-            self.policy,
-        )
-
-    def carry_out(self, outputs: tuple[Output, ...]) -> BuildResult:
-        """Build, with these outputs; a record is kept unless the client says that nobody is to know."""
-        asked, job = replace(self.request, outputs=outputs), self.promise.job
-        request = self.promise.request
-
-        def build(sink: Sink) -> BuildResult:
-            if request.frontend:
-                return build_on(self.engine, asked, sink=sink, cancel=job.cancel)
-            frontend = self.definitions(LLBFrontend)
-            return build_definition_on(self.engine, asked, frontend, sink, job.cancel)
-
-        if request.is_internal:
-            return build(job.tell)
-        return recorded(self.engine, asked, job.tell, build)

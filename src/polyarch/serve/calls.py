@@ -17,6 +17,7 @@ from grpclib.exceptions import GRPCError
 from polyarch.errors import Cancelled, InputError, InternalError, PolyarchError
 from polyarch.golang.json import compact
 from polyarch.graph.location import Location
+from polyarch.serve.llb.definition import Place
 from polyarch.wire import field
 
 __all__ = [
@@ -148,6 +149,10 @@ def _place_of(error: PolyarchError) -> bytes:
     place = error.place
     if not isinstance(place, Location):
         return b""
+    if isinstance(place, Place):
+        # Clients unwrap the first one first, which is the last place that a graph names.
+        told = reversed(place.told)
+        return b"".join(field(3, field(1, _SOURCE) + field(2, each)) for each in told)
     text = {
         "info": {
             "filename": place.source.name,

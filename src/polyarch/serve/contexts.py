@@ -21,7 +21,7 @@ from polyarch.errors import InputError, NotFound
 from polyarch.graph.graph import Graph
 from polyarch.graph.reads import ALL, context_reads
 from polyarch.inroot import read_small
-from polyarch.oci.base import LAYOUT_SCHEME
+from polyarch.oci.base import IMAGE_SCHEME, LAYOUT_SCHEME
 from polyarch.progress import Sink, Step, step
 from polyarch.record import field, frozen
 from polyarch.request.values import is_address
@@ -39,6 +39,7 @@ _MOST_IGNORED = 2 << 20
 _LOCAL = "local:"
 _CONTEXT = "context:"
 _LAYOUT = "oci-layout:"
+_IMAGE = "docker-image:"
 _UPLOADED = "http://buildkit-session/"
 _SHARED = "sharedkey:localdir:"
 
@@ -152,6 +153,8 @@ class LocalContexts:
         if value.startswith(_LAYOUT):
             # Older clients leave the slashes out.
             return self._bring_layout(LAYOUT_SCHEME + value.removeprefix(_LAYOUT).lstrip("/"))
+        if value.startswith(_IMAGE):
+            return IMAGE_SCHEME + value.removeprefix(_IMAGE).lstrip("/")
         if value.startswith("input:"):
             return self._bring_input(value.removeprefix("input:"))
         return value

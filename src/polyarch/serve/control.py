@@ -21,6 +21,7 @@ from polyarch.serve.gateway import Gateways
 from polyarch.serve.histories import HistoryCalls
 from polyarch.serve.jobs import Job, Jobs
 from polyarch.serve.messages import SolveRequest, read_solve_request
+from polyarch.serve.results import response_of
 from polyarch.serve.sessions import Sessions
 from polyarch.serve.usage import UsageCalls
 from polyarch.serve.worker import Worker, version
@@ -107,13 +108,12 @@ class Control:
         session = await self.sessions.find(request.session)
         if not (request.frontend or request.has_definition):
             # The client's own program decides what is built, and asks the gateway.
-            found = await self._gateways.result(request, session, job)
-            if found is None:
-                return {}
-            request = found
+            request = await self._gateways.result(request, session, job)
+            if request.is_nothing:
+                return response_of(request.metadata)
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._builds.threads, self._builds.build, request, session, job)
-        return await work
+        return {**await work, **response_of(request.metadata)}
 
     def close(self) -> None:
         """End all builds, and wait for them."""

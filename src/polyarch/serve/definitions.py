@@ -6,17 +6,21 @@ The config of an image is told beside the graph: in metadata of a frontend's res
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
+from polyarch.attest.given import Given
 from polyarch.buildkit.llb.numbers import EXEC
 from polyarch.digest import sha256
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.dockerfile.lowering.lowering import BaseImages
+from polyarch.errors import InputError
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.op import ScratchOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import DEFAULT_PATH
 from polyarch.oci.config import ImageConfig, RunConfig, parse_config
+from polyarch.pipeline.definition import Attestations
 from polyarch.pipeline.reading import grant_devices
 from polyarch.platforms import Platform, host, normalize
 from polyarch.platforms import parse as parse_platform
@@ -27,15 +31,18 @@ from polyarch.serve.contexts import LocalContexts
 from polyarch.serve.llb.definition import Definition, Op, read_definition
 from polyarch.serve.llb.execs import ExecReader
 from polyarch.serve.llb.graphs import Locals, Lowering, as_it_is
-from polyarch.serve.messages import CONFIG, SolveRequest
+from polyarch.serve.messages import CONFIG, EPOCH, Attested, SolveRequest
 from polyarch.serve.policies import Policy
 from polyarch.snapshot.stack import LayerStack
 from polyarch.store.statindex import StatIndex
+from polyarch.text.epoch import parse_epoch
 from polyarch.wire import Message, field, present_number
 from polyarch.worker.source_local import ContextDigests, open_context
 from polyarch.worker.tree import SourceTree
 
 __all__ = ["ContainerMounts", "Definitions", "LLBFrontend", "Mounted"]
+
+_EPOCH_ARGUMENT = "build-arg:SOURCE_DATE_EPOCH"
 
 
 class Definitions:
@@ -50,8 +57,10 @@ class Definitions:
         bring_result: Callable[[str], str],
         environ: Mapping[str, str],
         policy: Policy | None,
+        pins: Mapping[str, str],
     ) -> None:
         self._policy = policy
+        self._pins = pins
         self._environ = environ
         self._bring_result = bring_result
         self._request = request
@@ -59,7 +68,9 @@ class Definitions:
         self._caches = caches
         self._index = index
         self._found = Locals()
+        self._required: dict[Vertex, None] = {}
         self.maker = GraphMaker()
+        self._attested: dict[Platform, list[tuple[Given, Vertex]]] = {}
         self._trees: dict[str, SourceTree] = {}
 
     @property
@@ -73,6 +84,8 @@ class Definitions:
 
     def lowering(self, definition: Definition, images: BaseImages) -> Lowering:
         """Return what makes the vertices of a definition; all are of one graph."""
+        if self._policy is not None:
+            self._policy.foresee(definition.sources())
         return Lowering(
             replaced=self._policy.replaced if self._policy is not None else as_it_is,
             definition=definition,
@@ -82,6 +95,8 @@ class Definitions:
             bring_result=self._bring_result,
             execs=self.execs,
             found=self._found,
+            pins=self._pins,
+            required=self._required,
         )
 
     def bring(self, sink: Sink) -> None:
@@ -89,6 +104,10 @@ class Definitions:
         for key, wanted in self._found.items():
             directory = self._contexts.bring_wanted(key, wanted, sink)
             self._trees[key] = open_context(directory, None, ContextDigests(self._index, directory))
+
+    def required(self) -> Sequence[Vertex]:
+        """See Frontend."""
+        return tuple(self._required)
 
     def trees(self) -> Mapping[str, SourceTree]:
         """See Frontend."""
@@ -112,11 +131,37 @@ class LLBFrontend(Definitions):
                     platform=platform,
                     vertex=lowering.lower(),
                     config=config or _empty_config(platform),
+                    epoch=self._epoch(name),
                     is_multi_platform=bool(name),
                 )
             )
+            attested = self._request.attested.get(name, ()) if name else self._all_attested()
+            if attested:
+                self._attested[platform] = [
+                    (each.given, self._tree(each.definition, images)) for each in attested
+                ]
         self.bring(sink)
         return lowered
+
+    def _all_attested(self) -> Sequence[Attested]:
+        """Return what is attested of the only result, whatever its platform is called there."""
+        return [each for found in self._request.attested.values() for each in found]
+
+    def _tree(self, definition: bytes, images: BaseImages) -> Vertex:
+        return self.lowering(read_definition(definition), images).lower()
+
+    def attested(self) -> Attestations:
+        """See Frontend."""
+        return self._attested
+
+    def _epoch(self, name: str) -> int | None:
+        """Return the latest time of what is new: as the frontend says, else as the client does."""
+        metadata = self._request.metadata
+        told = metadata.get(f"{EPOCH}/{name}") or metadata.get(EPOCH)
+        text = told.decode() if told else self._request.attributes.get(_EPOCH_ARGUMENT, "")
+        with suppress(InputError):  # so it is passed over
+            return parse_epoch(text)
+        return None
 
     def _config(self, name: str) -> ImageConfig | None:
         metadata = self._request.metadata

@@ -22,12 +22,11 @@ from polyarch.buildkit.messages import read_pairs
 from polyarch.digest import Digest
 from polyarch.errors import NotFound
 from polyarch.golang.json import compact
-from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform, host, normalize
-from polyarch.platforms import parse as parse_platform
-from polyarch.progress import WarningEvent
+from polyarch.progress import WarningEvent, step
 from polyarch.record import replace
 from polyarch.request.values import CacheEntry
+from polyarch.serve.attested import read_attestations
 from polyarch.serve.building import Builds, check_frontend
 from polyarch.serve.calls import streamed, unary
 from polyarch.serve.capabilities import FRONTEND_CAPABILITIES, LLB_CAPABILITIES
@@ -40,6 +39,16 @@ from polyarch.serve.messages import CONFIG, SolveRequest, typed
 from polyarch.serve.metadata import AskedSource
 from polyarch.serve.programs import Programs
 from polyarch.serve.promises import Promise, definition_of
+from polyarch.serve.results import (
+    attesting_of,
+    check_result,
+    names_of,
+    platform_json,
+    platforms_of,
+    refs_of,
+    remark_on,
+    with_metadata,
+)
 from polyarch.serve.sessions import Session
 from polyarch.wire import Message, field, present
 
@@ -126,10 +135,8 @@ class Gateways:
                 raise GRPCError(Status.NOT_FOUND, f"no such job {ref}") from error
             return self._gateways[ref]
 
-    async def result(
-        self, request: SolveRequest, session: Session, job: Job
-    ) -> SolveRequest | None:
-        """Let the client's frontend decide what is built; None if that is nothing. Raises GRPCError."""
+    async def result(self, request: SolveRequest, session: Session, job: Job) -> SolveRequest:
+        """Let the client's frontend decide what is built, which may be nothing. Raises GRPCError, InputError."""
         gateway = _Gateway(request, session, job, self._builds.threads)
         async with self._changed:
             self._gateways[job.ref] = gateway
@@ -138,29 +145,41 @@ class Gateways:
             returned = await gateway.returned
             if returned.all(2):
                 raise _failure(Message(returned.bytes(2)))
-            return self._returned(request, Message(returned.bytes(1)))
+            return self._returned(request, Message(returned.bytes(1)), job)
         finally:
             del self._gateways[job.ref]
             await gateway.containers.close()
 
-    def _returned(self, request: SolveRequest, result: Message) -> SolveRequest | None:
+    def _returned(self, request: SolveRequest, result: Message, job: Job) -> SolveRequest:
         """Return what a frontend's result is to be built from, with the outputs of the request."""
-        promises = {name: self._find_promise(ref) for name, ref in _refs(result).items() if ref}
+        refs = refs_of(result)
+        promises = {name: self._find_promise(ref) for name, ref in refs.items() if ref}
         metadata = {each.text(1): each.bytes(2) for each in result.messages(10)}
-        if not promises:
-            # Nothing is an empty tree, for those who want an image of it.
-            nothing = replace(request, definitions={"": b""}, metadata=metadata)
-            return nothing if request.exporters else None
+        check_result(metadata)
         requests = {id(each.request): each.request for each in promises.values()}
-        found = next(iter(requests.values()))
-        if all(not each.frontend for each in requests.values()):
-            definitions = {name: each.request.definition for name, each in promises.items()}
-            return replace(request, definitions=definitions, metadata=metadata)
-        if len(requests) > 1:
-            raise GRPCError(
-                Status.UNIMPLEMENTED, "a result of several Dockerfiles can't be exported yet"
-            )
-        return found
+        if any(each.frontend for each in requests.values()):
+            if len(requests) > 1:
+                raise GRPCError(
+                    Status.UNIMPLEMENTED, "a result of several Dockerfiles can't be exported yet"
+                )
+            return next(iter(requests.values()))
+        if not promises and not request.exporters:
+            return replace(request, metadata=metadata, is_nothing=True)
+        remark = remark_on(request.attributes.get("platform", ""), list(promises), metadata)
+        if promises and remark:
+            with step(job.tell, "verifying platforms") as shown:
+                shown.warn(remark)
+        return replace(
+            request,
+            # Nothing is an empty tree, for those who want an image of it.
+            definitions={
+                name: promises[name].request.definition if name in promises else b""
+                for name in names_of(refs, metadata)
+            },
+            metadata=metadata,
+            attested=read_attestations(result, self._definition),
+            exporters=with_metadata(request.exporters, metadata),
+        )
 
     def _find_promise(self, ref: str) -> Promise:
         promise = self._promises.find(ref)
@@ -180,7 +199,8 @@ class Gateways:
         )
 
     async def _solve(self, gateway: _Gateway, message: Message) -> bytes:
-        attributes = read_pairs(message, 3)
+        # Who has asked for the build says what is attested.
+        attributes = {**attesting_of(gateway.request), **read_pairs(message, 3)}
         caches = (CacheEntry(type=kind, attributes=each) for kind, each in typed(message, 12))
         request = replace(
             gateway.request,
@@ -189,6 +209,7 @@ class Gateways:
             definition=message.bytes(1),
             inputs={each.text(1): each.bytes(2) for each in message.messages(13)},
             cache_from=(*gateway.request.cache_from, *caches),
+            policies=(*gateway.request.policies, *message.all(15)),
         )
         request = check_frontend(request)
         promise = gateway.promise(request)
@@ -201,20 +222,20 @@ class Gateways:
         if message.integer(14):
             await self._threaded(self._builds.evaluate, promise)
         # Programs that call the frontend read what will be the image's config.
-        configs = await self._threaded(self._builds.configs, promise) if request.frontend else {}
-        is_one = len(configs) == 1 and not _platforms(request)
+        configs = await self._threaded(self._builds.begin, promise) if request.frontend else {}
+        is_one = len(configs) == 1 and not platforms_of(request)
         told = (
             field(
                 10,
                 field(1, CONFIG if is_one else f"{CONFIG}/{each}")
-                + field(2, _config_bytes(config)),
+                + field(2, compact(config.to_json())),
             )
             for each, config in configs.items()
         )
         return field(3, result + b"".join(told))
 
     def _promised(self, gateway: _Gateway, request: SolveRequest) -> bytes:
-        platforms = _platforms(request)
+        platforms = platforms_of(request)
         if not platforms:
             if not request.frontend and not Message(request.definition).all(1):
                 return present(3, b"")  # nothing at all
@@ -225,7 +246,7 @@ class Gateways:
         ]
         told = {
             "Platforms": [
-                {"ID": name, "Platform": _platform_json(each)} for name, each in platforms.items()
+                {"ID": name, "Platform": platform_json(each)} for name, each in platforms.items()
             ]
         }
         metadata = field(1, _PLATFORMS) + field(2, compact(told))
@@ -296,10 +317,12 @@ class Gateways:
         left = self._promises.find_left(ref)
         if left is not None:
             return Mounted(message=data, result=left)
-        promise = self._find_promise(ref)
-        request = promise.request
-        definition = definition_of(ref) if request.frontend else request.definition
-        return Mounted(message=data, definition=definition)
+        return Mounted(message=data, definition=self._definition(ref))
+
+    def _definition(self, ref: str) -> bytes:
+        """Return the definition of a promise, or one that stands for it."""
+        request = self._find_promise(ref).request
+        return definition_of(ref) if request.frontend else request.definition
 
     async def _release_container(self, gateway: _Gateway, message: Message) -> bytes:
         await gateway.containers.release(message.text(1))
@@ -341,7 +364,7 @@ class Gateways:
         resolve = partial(self._builds.resolve, pull=mode == "pull")
         promise = gateway.promise(gateway.request)
         digest, config = await self._threaded(resolve, promise, name, platform)
-        return field(1, digest) + field(2, _config_bytes(config)) + field(3, name)
+        return field(1, digest) + field(2, compact(config.to_json())) + field(3, name)
 
     async def _source_metadata(self, gateway: _Gateway, message: Message) -> bytes:
         if not message.all(1):
@@ -360,15 +383,12 @@ class Gateways:
                 url=message.text(5),
                 line=min(lines, default=0),
                 last_line=max(lines, default=0),
+                level=message.integer(2),
                 filename=source.text(1),
                 source=source.text(2),
             )
         )
         return b""
-
-
-def _config_bytes(config: ImageConfig) -> bytes:
-    return compact(config.to_json())
 
 
 def _failure(status: Message) -> GRPCError:
@@ -377,28 +397,3 @@ def _failure(status: Message) -> GRPCError:
     known = {each.value: each for each in Status}
     details = b"".join(field(3, each) for each in status.all(3))
     return GRPCError(known.get(code, Status.UNKNOWN), status.text(2), details or None)
-
-
-def _refs(result: Message) -> dict[str, str]:
-    """Return the refs of a Result by platform, "" for the only one; in any of the forms that there were."""
-    if result.all(4):
-        entries = Message(result.bytes(4)).messages(1)
-        return {each.text(1): Message(each.bytes(2)).text(1) for each in entries}
-    if result.all(2):
-        return read_pairs(Message(result.bytes(2)), 1)
-    return {"": Message(result.bytes(3)).text(1) if result.all(3) else result.text(1)}
-
-
-def _platforms(request: SolveRequest) -> dict[str, Platform]:
-    """Return the platforms that a result has a ref for each of, by name; none if there is one ref."""
-    names = [each for each in request.attributes.get("platform", "").split(",") if each]
-    wanted = request.attributes.get("multi-platform", "")
-    if not request.frontend or (len(names) < 2 and wanted not in {"1", "true"}):
-        return {}
-    found = [normalize(parse_platform(each)) for each in names] or [host()]
-    return {str(each): each for each in found}
-
-
-def _platform_json(platform: Platform) -> dict[str, str]:
-    told = {"os": platform.os, "architecture": platform.architecture, "variant": platform.variant}
-    return {name: value for name, value in told.items() if value}

@@ -12,6 +12,7 @@ from grpclib.exceptions import GRPCError
 
 from polyarch.history.status import status_message
 from polyarch.progress import CancelToken, Event
+from polyarch.serve.begun import Begun
 from polyarch.serve.layouts import Layouts
 
 __all__ = ["Job", "Jobs"]
@@ -30,6 +31,9 @@ class Job:
         self.session = session
         self.cancel = CancelToken()
         self.layouts = Layouts()
+        self.begun: list[Begun] = []
+        self.pins: dict[str, str] = {}
+        """The digests of files of web servers that the client was told of."""
         self._loop = loop
         self._waiting = bytearray()
         self._is_over = False

@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 
+from polyarch.attest.given import Given
 from polyarch.buildkit.messages import read_pairs
 from polyarch.errors import IntegrityError
 from polyarch.golang.json import read_json
@@ -16,6 +17,8 @@ from polyarch.wire import Message
 
 __all__ = [
     "CONFIG",
+    "EPOCH",
+    "Attested",
     "Exported",
     "SolveRequest",
     "cache_imports",
@@ -28,6 +31,10 @@ CONFIG = "containerimage.config"
 """What the config of an image is called, in metadata of results and attributes of exporters."""
 
 
+EPOCH = "source.date.epoch"
+"""What the date of a result is called there, in seconds."""
+
+
 @frozen
 class Exported:
     """An output as a client asks for it: the exporter's type, and its attributes."""
@@ -37,13 +44,22 @@ class Exported:
 
 
 @frozen
+class Attested:
+    """What a frontend attests, and the definition of the tree that has it."""
+
+    given: Given
+    definition: bytes
+
+
+@frozen
 class SolveRequest:
     """What `Control.Solve` is asked for; `definition` is an LLB definition as it came.
 
     Without a definition (`has_definition`: an empty one is there) and a frontend, a program of the client's decides.
 
     `inputs` are definitions, too, by the name of the context that they are; `definitions`, by platform, are those that a
-    frontend at the client has returned, and `metadata` is what it said of them.
+    frontend at the client has returned, `metadata` is what it said of them, and `attested` what it attests of each. With
+    `is_nothing` there is nothing to be built. `policies` are documents, beside those of whom the client has an eye on it.
     """
 
     ref: str
@@ -58,10 +74,12 @@ class SolveRequest:
     cache_from: tuple[CacheEntry, ...] = ()
     entitlements: tuple[str, ...] = ()
     is_internal: bool = False
-    has_policy: bool = False
+    policies: tuple[bytes, ...] = ()
     policy_session: str = ""
     definitions: Mapping[str, bytes] = field(default_factory=dict)
     metadata: Mapping[str, bytes] = field(default_factory=dict)
+    attested: Mapping[str, tuple[Attested, ...]] = field(default_factory=dict)
+    is_nothing: bool = False
 
 
 def read_solve_request(data: bytes) -> SolveRequest:
@@ -89,7 +107,7 @@ def read_solve_request(data: bytes) -> SolveRequest:
         cache_from=(*_entries(cache, 5), *old),
         entitlements=message.texts(9),
         is_internal=bool(message.integer(11)),
-        has_policy=bool(message.bytes(12)),
+        policies=tuple(message.all(12)),
         policy_session=message.text(15),
     )
 

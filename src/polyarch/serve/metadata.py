@@ -41,6 +41,9 @@ class Known(Protocol):
     def layout(self, address: str, store: str, platform: Platform) -> tuple[Digest, ImageConfig]:
         """Return those of an image in a layout of the client's."""
 
+    def pin(self, url: str, digest: Digest) -> None:
+        """Note what the client was told of a file of a web server: the build gets the same."""
+
     @property
     def remote(self) -> RemoteSources:
         """Where files of web servers and commits come from."""
@@ -118,6 +121,8 @@ def _git(asked: AskedSource, op: GitOp, known: Known, cancel: CancelToken) -> by
 
 def _http(asked: AskedSource, op: HttpOp, known: Known, cancel: CancelToken) -> bytes:
     file = known.remote.file(op, cancel)
+    if not op.headers and not op.auth_secret:
+        known.pin(op.url, file.digest)
     modified = None if file.modified is None else float(file.modified)
     told = field(1, file.digest) + field(2, op.filename) + time_field(3, modified)
     request = Message(asked.message.bytes(7))

@@ -6,13 +6,17 @@ Source: BuildKit's `exporter/local`, `exporter/tar`, `exporter/oci`, and `sessio
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+
 from polyarch.buildkit.files import send_directory
 from polyarch.errors import InputError
+from polyarch.exporter.outputs import IMAGE_TYPES, is_known, names_of
 from polyarch.golang.strconv import find_bool
 from polyarch.progress import Sink, step
 from polyarch.record import frozen
@@ -28,11 +32,11 @@ __all__ = ["ClientOutputs"]
 _SEND = "/moby.filesync.v1.FileSend/DiffCopy"
 _EXPORTER = "buildkit-attachable-exporter-id"
 _ALL_PLATFORMS = "buildkit-exporter-multi-platform"
+_TOLD = "exporter-md-"
 _CHUNK = 1 << 20
 _OF_CLIENTS = frozenset({"prefer-image-digest", "mode"})
-"""Attributes that clients tell of, and carry out themselves."""
-_OF_IMAGE = "containerimage."
-"""What begins so says what is in the image: it is read with the graph."""
+"""Attributes that clients tell of, and carry out themselves. What nobody knows is passed over, as BuildKit does: it may be about the
+image, which is read with the graph."""
 _LAYOUTS = frozenset({OutputType.OCI, OutputType.DOCKER})
 
 
@@ -57,7 +61,7 @@ class ClientOutputs:
             attributes = {
                 name: value
                 for name, value in each.attributes.items()
-                if name not in _OF_CLIENTS and not name.startswith(_OF_IMAGE)
+                if name not in _OF_CLIENTS and is_known(each.type, name)
             }
             if each.type in {OutputType.IMAGE, OutputType.REGISTRY}:
                 if find_bool(attributes.get("push", "")):
@@ -70,8 +74,15 @@ class ClientOutputs:
             self.outputs.append(output)
             self._sent.append(_Sent(number=number, output=output, path=path))
 
-    def send(self, sink: Sink) -> None:
-        """Send all that isn't pushed or kept. Raises RemoteError, Cancelled, InputError."""
+    def response(self) -> dict[str, str]:
+        """Return what is told of one output: of several the last image counts, by its own names alone."""
+        images = [each for each in self.outputs if each.type in IMAGE_TYPES]
+        if len(images) < 2 or not (names := names_of(images[-1])):
+            return {}
+        return {"image.name": ",".join(map(str, names))}
+
+    def send(self, sink: Sink, told: Mapping[str, str]) -> None:
+        """Send all that isn't pushed or kept; `told` is what the client is told of images. Raises RemoteError, Cancelled, InputError."""
         for each in self._sent:
             is_layout = find_bool(each.output.attributes.get("tar", "true")) is False
             if each.output.type == OutputType.LOCAL:
@@ -82,7 +93,7 @@ class ClientOutputs:
                     self._client.wait(send_layout(self._client.session, "export", each.path))
             else:
                 with each.path.open("rb") as file, step(sink, "sending tarball to client"):
-                    self._client.wait(self._file(each, file))
+                    self._client.wait(self._file(each, file, told))
 
     def _metadata(self, sent: _Sent) -> list[tuple[str, str]]:
         self._check()
@@ -99,14 +110,22 @@ class ClientOutputs:
             await send_directory(stream, sent.path)
             await stream.end()
 
-    async def _file(self, sent: _Sent, file: BinaryIO) -> None:
-        async with self._client.session.stream(_SEND, self._metadata(sent)) as stream:
-            await stream.send_request()
-            while data := file.read(_CHUNK):
-                await stream.send_message(field(1, data))
-            await stream.end()
-            async for _ in stream:
-                pass
+    async def _file(self, sent: _Sent, file: BinaryIO, told: Mapping[str, str]) -> None:
+        metadata = self._metadata(sent)
+        if sent.output.type in _LAYOUTS:
+            metadata += [(f"{_TOLD}{name}", text) for name, text in told.items()]
+        try:
+            async with self._client.session.stream(_SEND, metadata) as stream:
+                await stream.send_request()
+                while data := file.read(_CHUNK):
+                    await stream.send_message(field(1, data))
+                await stream.end()
+                async for _ in stream:
+                    pass
+        except GRPCError as error:
+            if error.status is not Status.ALREADY_EXISTS:
+                raise
+            # The client wants nothing of it: it knows the digest.
 
     def discard(self) -> None:
         """Remove what was made to be sent."""

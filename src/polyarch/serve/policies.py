@@ -8,7 +8,8 @@ Source: BuildKit's `sourcepolicy/policysession`, `solver/llbsolver/policy.go`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from polyarch.buildkit.messages import pairs, read_pairs
 from polyarch.errors import InputError
@@ -18,12 +19,14 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.op import GitOp, HttpOp, ImageOp, LocalOp
 from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import IMAGE_SCHEME
+from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.record import field as record_field
 from polyarch.record import frozen, replace
 from polyarch.serve.asking import Client
 from polyarch.serve.calls import Detailed
 from polyarch.serve.metadata import AskedSource
+from polyarch.serve.rules import NO_RULES, Rules
 from polyarch.text.giturl import parse_git_reference
 from polyarch.wire import Message, field
 
@@ -33,7 +36,10 @@ _CHECK = "/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolic
 _ALLOW, _DENY, _CONVERT = range(3)
 _DECISION = "github.com/moby/buildkit/policysession.DecisionResponse+json"
 _MOST_CHANGES = 10
+_MOST_AT_ONCE = 16
 _ACTIONS = {_DENY: "DENY", _CONVERT: "CONVERT"}
+
+Replaced = tuple[str, Mapping[str, str]]
 
 Tell = Callable[[AskedSource], bytes]
 """Returns what can be told of a source: a ResolveSourceMetaResponse."""
@@ -61,17 +67,29 @@ class _Source:
 
 @frozen
 class Policy:
-    """What a client says of sources; `tell` knows more of them."""
+    """What a client says of sources: by `rules` that it sent, and, if it `is_asked`, of each; `tell` knows more of them."""
 
     client: Client
     tell: Tell
+    rules: Rules = NO_RULES
+    is_asked: bool = True
+    _foreseen: dict[bytes, Future[Replaced]] = record_field(default_factory=dict, repr=False)
 
     def check(self, graph: Graph) -> None:
-        """Ask of all sources of a graph. Raises InputError for one that isn't allowed, RemoteError."""
-        for vertex in graph.vertices():
-            source = _source(vertex)
-            if source is not None:
-                self._check(source)
+        """Ask of all sources of a graph at once. Raises InputError for one that isn't allowed, RemoteError."""
+        found = map(_source, graph.vertices())
+        sources = [each for each in found if each is not None]
+        with ThreadPoolExecutor(_MOST_AT_ONCE) as threads:
+            list(threads.map(self._check, sources))
+
+    def foresee(self, sources: Iterable[tuple[str, Mapping[str, str], Platform]]) -> None:
+        """Ask at once of sources that `replaced` will be asked for: a policy may wait for one before it allows another."""
+        with ThreadPoolExecutor(_MOST_AT_ONCE) as threads:
+            for identifier, attributes, platform in sources:
+                source = _Source(identifier=identifier, attributes=attributes, platform=platform)
+                key = _key(source)
+                if key not in self._foreseen:
+                    self._foreseen[key] = threads.submit(self._replaced, source)
 
     def check_address(self, address: str) -> None:
         """Ask of a build context that is elsewhere. Raises as `check`."""
@@ -97,9 +115,27 @@ class Policy:
 
     def replaced(
         self, identifier: str, attributes: Mapping[str, str], platform: Platform
-    ) -> tuple[str, Mapping[str, str]]:
+    ) -> Replaced:
         """Return what a source of a graph is to be, which may be another one. Raises as `check`."""
         source = _Source(identifier=identifier, attributes=attributes, platform=platform)
+        foreseen = self._foreseen.get(_key(source))
+        return foreseen.result() if foreseen is not None else self._replaced(source)
+
+    def image(self, name: str) -> str:
+        """Return the name of the image that a Dockerfile is to have for one of this name, by the rules. Raises InputError."""
+        told = f"{IMAGE_SCHEME}{name}"
+        identifier, _ = self.rules.replaced(told, {})
+        if identifier == told:
+            return name
+        if not identifier.startswith(IMAGE_SCHEME):
+            raise _unlike(told, identifier)
+        return parse_reference(identifier.removeprefix(IMAGE_SCHEME)).canonical
+
+    def _replaced(self, source: _Source) -> Replaced:
+        identifier, attributes = self.rules.replaced(source.identifier, source.attributes)
+        source = replace(source, identifier=identifier, attributes=attributes)
+        if not self.is_asked:
+            return identifier, attributes
         for _ in range(_MOST_CHANGES):
             decision = self._decision(source)
             if decision.integer(1) != _CONVERT or not decision.all(3):
@@ -116,7 +152,11 @@ class Policy:
         )
 
     def _check(self, source: _Source) -> None:
-        _require(source, self._decision(source))
+        found = self.rules.replaced(source.identifier, source.attributes)
+        if found != (source.identifier, source.attributes):
+            raise _unlike(source.identifier, found[0])
+        if self.is_asked:
+            _require(source, self._decision(source))
 
     def _decision(self, source: _Source) -> Message:
         answer = self._ask(source, b"")
@@ -139,6 +179,17 @@ class Policy:
         request = Message(wanted + field(1, source.message()) + platform)
         told = Message(self.tell(AskedSource(message=request)))
         return b"".join(field(number, told.bytes(number)) for number in (2, 3, 4))
+
+
+def _unlike(name: str, other: str) -> InputError:
+    return InputError(
+        f"a policy replaces {name} by {other}, which isn't supported for Dockerfiles yet",
+        hint="name it in the Dockerfile, or as a named context",
+    )
+
+
+def _key(source: _Source) -> bytes:
+    return field(1, source.message()) + field(2, source.platform_message())
 
 
 def _require(source: _Source, decision: Message) -> None:
@@ -168,6 +219,6 @@ def _source(vertex: Vertex) -> _Source | None:
             end = f"#{ref}" + (f":{subdir}" if subdir else "") if ref or subdir else ""
             attributes = {"git.fullurl": remote}
             return _Source(identifier=f"git://{rest}{end}", attributes=attributes)
-        case LocalOp(name=name):
-            return _Source(identifier=f"local://{name.partition('@')[0]}")
+        case LocalOp(name=name, source=source):
+            return _Source(identifier=f"local://{source or name.partition('@')[0]}")
     return None

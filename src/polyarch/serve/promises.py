@@ -12,8 +12,7 @@ from polyarch.buildkit.llb.numbers import SOURCE
 from polyarch.digest import sha256
 from polyarch.record import frozen
 from polyarch.serve.jobs import Job
-from polyarch.serve.llb.definition import read_definition
-from polyarch.serve.llb.graphs import RESULT_SCHEME
+from polyarch.serve.llb.definition import RESULT_SCHEME, read_definition
 from polyarch.serve.messages import SolveRequest
 from polyarch.serve.sessions import Session
 from polyarch.snapshot.stack import LayerStack

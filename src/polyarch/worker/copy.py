@@ -40,6 +40,7 @@ from polyarch.worker.walk import Selected, select
 
 __all__ = ["Copier", "Ledger", "make_directories"]
 
+_SECOND = 1_000_000_000
 _COPY_CHUNK = 1 << 26
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -126,7 +127,7 @@ class Copier:
 
     `owner` and `mode` are those of the flags, None for the source's own. `includes` and `excludes` say
     what below a source directory is copied. `created` is the time, in seconds since the epoch, of directories
-    on the way to what is wanted; None is that of their source. `made` gathers the directories that were made
+    on the way to what is wanted; None is that of their source. `dated` is that of all that is copied. `made` gathers the directories that were made
     on the way to a destination, and have no source whose time would be theirs. `ledger` knows what is
     there already as it should be, of an earlier copy. `referrer` lets large files of snapshots refer to
     their sources. `large` gathers the paths in the tree at which
@@ -140,6 +141,7 @@ class Copier:
     includes: Matcher | None = None
     excludes: Matcher | None = None
     created: int | None = None
+    dated: int | None = None
     made: list[Path] = field(default_factory=list)
     ledger: Ledger | None = None
     referrer: Referrer | None = None
@@ -181,7 +183,7 @@ class Copier:
         if as_itself:
             self._set_metadata(str(entry.path), target, entry.status)
         else:
-            _set_times(target, entry.status)
+            self._set_times(target, entry.status)
         if self.made and self.made[-1] == target:
             self.made.pop()
 
@@ -339,7 +341,7 @@ class Copier:
         try:
             _write(writer, data)
             self._give(writer, directory, (0, 0), status)
-            _set_times(writer, status)
+            self._set_times(writer, status)
         finally:
             os.close(writer)
 
@@ -358,7 +360,7 @@ class Copier:
                 owner = get_owner(path, status) if attributes else (status.st_uid, status.st_gid)
                 self._give(writer, directory, owner, status)
                 copy_attributes(reader, writer, attributes)
-            _set_times(writer, status)
+            self._set_times(writer, status)
         finally:
             os.close(writer)
 
@@ -431,12 +433,11 @@ class Copier:
             os.chmod(target, mode)
         if not self.source.is_context:
             copy_attributes(path, target, attributes_of(path))
-        _set_times(target, status)
+        self._set_times(target, status)
 
-
-def _set_times(target: Path | int, status: Status) -> None:
-    times = (status.st_mtime_ns, status.st_mtime_ns)
-    os.utime(target, ns=times, follow_symlinks=isinstance(target, int))
+    def _set_times(self, target: Path | int, status: Status) -> None:
+        moment = status.st_mtime_ns if self.dated is None else self.dated * _SECOND
+        os.utime(target, ns=(moment, moment), follow_symlinks=isinstance(target, int))
 
 
 def _write(writer: int, data: bytes) -> None:

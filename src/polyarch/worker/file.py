@@ -170,6 +170,7 @@ def _copy(
         mode=parse_mode(action.mode) if action.mode else None,
         excludes=exclusion(action.exclude),
         created=action.created,
+        dated=action.created if action.manner is not None and action.manner.dates else None,
         made=made,
         ledger=ledger,
         referrer=referrer,

@@ -43,10 +43,24 @@ def returning(number: int) -> Asked:
 class Frontend:
     """A build whose frontend is the test: a session with directories alone, a call of Solve, and calls of the gateway."""
 
-    def __init__(self, remote: Remote, directories: Mapping[str, Path] | None = None) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        directories: Mapping[str, Path] | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
         self._remote = remote
+        self._attributes = dict(attributes or {})
         given = {name: Directory(path) for name, path in (directories or {}).items()}
-        send = Method(directory_method(given), Cardinality.STREAM_STREAM, bytes, bytes)
+        self.read: list[str] = []
+        """The names of directories, as often as they were asked for."""
+        method = directory_method(given)
+
+        async def noted(stream: Any) -> None:
+            self.read.append(stream.metadata["dir-name"])
+            await method(stream)
+
+        send = Method(noted, Cardinality.STREAM_STREAM, bytes, bytes)
         self._methods = {"/moby.filesync.v1.FileSync/DiffCopy": send} if given else {}
         self.solved: dict[str, str] = {}
 
@@ -66,7 +80,7 @@ class Frontend:
         api, ready = Api(channel), asyncio.Event()
         session = asyncio.create_task(run_session(api, "sid", "key", self._methods, ready))
         options = SolveOptions(
-            ref="ref", session="sid", attributes={}, frontend="", exporters=exporters
+            ref="ref", session="sid", attributes=self._attributes, frontend="", exporters=exporters
         )
         waiting = asyncio.create_task(ready.wait())
         await asyncio.wait({waiting, session}, return_when=asyncio.FIRST_COMPLETED)

@@ -46,6 +46,7 @@ KNOWN = Devices(
         ("v/a", ("v/a=one",)),
         ("v/a=*", ("v/a=one", "v/a=three", "v/a=two")),
         ("v/a=small", ("v/a=one", "v/a=three")),
+        ("small", ("v/a=one", "v/a=three")),
         ("v/b=small", ()),
         ("v/c", ()),
         ("v/a=four", ()),

@@ -132,6 +132,28 @@ def test_no_fields_raise_anything_else(data: dict[str, Any]) -> None:
         read_spec("x.json", edited(**data))
 
 
+def test_annotations_of_yaml_need_no_quotes() -> None:
+    text = b"""
+cdiVersion: "0.6.0"
+kind: vendor.example/device
+annotations:
+  org.mobyproject.buildkit.device.autoallow: true
+devices:
+- name: one
+  annotations: {number: 7, other: false}
+  containerEdits:
+    env: [A=1]
+"""
+
+    (device,) = read_spec("one.yaml", text)
+
+    assert device.annotations == {
+        "org.mobyproject.buildkit.device.autoallow": "true",
+        "number": "7",
+        "other": "false",
+    }
+
+
 def test_yaml_is_read_or_what_is_missing_is_named() -> None:
     data = b"cdiVersion: '0.6.0'\nkind: vendor.com/class\ndevices: []\n"
 

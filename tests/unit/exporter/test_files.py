@@ -84,6 +84,17 @@ def test_equal_trees_give_the_same_bytes(files: dict[str, str | None]) -> None:
 
 
 @pytest.mark.root
+def test_systems_of_two_versions_have_directories_of_their_own(tmp_path: Path) -> None:
+    platforms = [
+        Platform(os="windows", architecture="amd64", os_version=version)
+        for version in ("10.0", "11.0")
+    ]
+
+    named = [FileTree(platform=each, root=tmp_path).directory for each in platforms]
+
+    assert named == ["windows(10.0)_amd64", "windows(11.0)_amd64"]
+
+
 def test_modes_and_times_are_kept(tmp_path: Path) -> None:
     tree = tree_of(tmp_path / "tree", {"bin/su": "", "closed/f": "", "link": "-> gone"})
     modes = {"bin/su": 0o4755, "closed": 0o500, "closed/f": 0o400}
@@ -183,7 +194,7 @@ def test_platforms_that_differ_are_not_mixed(
         write(both(tmp_path, one, other), tmp_path / "out")
 
     assert str(caught.value) == (
-        "cannot overwrite /f from linux/amd64 with linux/arm64 when split option is disabled"
+        "cannot overwrite f from linux/amd64 with linux/arm64 when split option is disabled"
     )
 
 

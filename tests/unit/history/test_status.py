@@ -26,6 +26,7 @@ EVENTS: list[Event] = [
         last_line=5,
         filename="Dockerfile",
         source="FROM scratch\n",
+        level=3,
     ),
     StepEvent(step=ONE, name="x", completed=1_700_000_001.0, cached=True, error="failed"),
 ]

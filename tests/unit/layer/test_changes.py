@@ -136,6 +136,21 @@ def test_equal_nanoseconds_are_believed(tmp_path: Path) -> None:
     assert list(layer_changes(upper, [lower])) == []
 
 
+def test_a_linked_layer_has_all_that_it_removes(tmp_path: Path) -> None:
+    upper = plant(tmp_path / "u", {"d/kept": "1", "h/new": "1"})
+    make_whiteout(f"{upper}/d/gone")
+    make_opaque(f"{upper}/h")
+    out = io.BytesIO()
+
+    write_layer(upper, [], out, is_linked=True)
+
+    found = [entry.name for entry in TarReader(io.BytesIO(out.getvalue()))]
+    assert found == ["d", "d/.wh.gone", "d/kept", "h", "h/.wh..wh..opq", "h/new"]
+    assert names(upper) == ["d", "d/kept", "h", "h/new"], (
+        "nothing is there that it could be removed from"
+    )
+
+
 def test_a_directory_that_hides_another_is_compared_with_it(tmp_path: Path) -> None:
     lower, upper = tmp_path / "l", tmp_path / "u"
     plant(lower / "h", {"a": "1", "b/c": "1", "b/d": "1", "gone/x/y": "1", "t": "1"})

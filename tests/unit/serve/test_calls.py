@@ -13,7 +13,9 @@ from grpclib.exceptions import GRPCError
 from polyarch.errors import Cancelled, InputError, NotFound
 from polyarch.graph.location import Location, SourceText
 from polyarch.serve.calls import LARGEST, Details, error_of, received, unary
-from polyarch.wire import Message
+from polyarch.serve.llb.definition import read_definition
+from polyarch.wire import Message, field
+from tests.support.callers.graphs import EXEC, Graph, meta, mount
 
 
 class Call:
@@ -97,3 +99,31 @@ def test_a_place_in_the_dockerfile_goes_along() -> None:
     told = json.loads(detail.bytes(2))
     assert told["ranges"] == [{"start": {"line": 2}, "end": {"line": 2}}]
     assert told["info"]["filename"] == "Dockerfile"
+
+
+def test_all_places_of_a_graph_are_told_the_last_one_first() -> None:
+    def place(number: int, line: int) -> bytes:
+        position = field(1, line) + field(2, 4)
+        return field(1, field(1, number) + field(2, field(1, position) + field(2, position)))
+
+    graph = Graph()
+    step = graph.op(EXEC, meta("x") + mount("/", f4=0))
+    definition = field(1, b"op")
+    infos = field(2, field(1, "a") + field(2, b"one")) + field(
+        2, field(1, "b") + field(2, b"two") + field(3, definition) + field(4, "lang")
+    )
+    source = field(1, field(1, step) + field(2, place(0, 1) + place(1, 2))) + infos
+    read = read_definition(graph.definition((step, 0)) + field(3, source))
+
+    error = error_of(InputError("failed", place=read.locations[step]))
+
+    first, second = (json.loads(each.bytes(2)) for each in told(error))
+    assert (first["info"]["filename"], second["info"]["filename"]) == ("b", "a")
+    assert first["info"]["language"] == "lang"
+    assert first["info"]["definition"] == {"def": ["b3A="]}
+    assert second["info"]["definition"] is None
+    assert second["ranges"][0]["start"] == {"line": 1, "character": 4}
+
+
+def told(error: GRPCError) -> list[Message]:
+    return list(Message(error.details).messages(3))

@@ -68,7 +68,8 @@ def test_what_else_a_request_has() -> None:
     found = read_solve_request(data)
 
     assert (found.definition, found.inputs) == (b"\x0a\x01x", {"name": b"def"})
-    assert (found.is_internal, found.has_policy, found.policy_session) == (True, True, "policies")
+    assert (found.is_internal, found.policies) == (True, (b"policy",))
+    assert found.policy_session == "policies"
 
 
 def test_caches_that_frontends_are_told_of() -> None:

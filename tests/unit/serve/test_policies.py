@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,14 @@ class Known:
 
     def __init__(self) -> None:
         self.remote = self
+        self.pins: dict[str, str] = {}
 
     def image(self, name: str, platform: Platform, *, pull: bool) -> tuple[Digest, ImageConfig]:
         del pull
         return sha256(name.encode()), ImageConfig(platform=platform)
+
+    def pin(self, url: str, digest: Digest) -> None:
+        self.pins[url] = digest
 
     def look(self, op: GitOp, cancel: CancelToken, *, objects: bool) -> GitRef:
         del cancel
@@ -96,14 +101,36 @@ def test_all_sources_are_asked_about() -> None:
     policy(client).check_address("https://x.test/o.git#v1")
     policy(client).check_address("https://x.test/a.tar")
 
-    assert client.asked == [
+    # Those of a graph are asked about at once.
+    assert sorted(client.asked[:4]) == [
         ("docker-image://docker.io/library/a:1", {}, b""),
-        ("local://context", {}, b""),
-        ("https://x.test/f", {}, b""),
         ("git://x.test/r.git#main:d", {"git.fullurl": "https://x.test/r.git"}, b""),
+        ("https://x.test/f", {}, b""),
+        ("local://context", {}, b""),
+    ]
+    assert client.asked[4:] == [
         ("git://x.test/o.git#v1", {"git.fullurl": "https://x.test/o.git"}, b""),
         ("https://x.test/a.tar", {}, b""),
     ]
+
+
+def test_a_policy_may_wait_for_one_source_before_it_allows_another() -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    class Waiting(Client):
+        def ask(self, path: str, message: bytes) -> bytes:
+            both.wait()
+            return super().ask(path, message)
+
+    told = dict[str, str]()
+    image, file = ("docker-image://a", told, ARM), ("https://x.test/f", told, ARM)
+    found = policy(Waiting(docker_image=[DENY]))
+
+    found.foresee([image, file])
+
+    assert found.replaced(*file) == ("https://x.test/f", {})
+    with pytest.raises(InputError, match="not allowed by policy: action DENY: not here"):
+        found.replaced(*image)
 
 
 def test_more_is_told_of_images() -> None:
@@ -111,8 +138,9 @@ def test_more_is_told_of_images() -> None:
 
     policy(client).check(graph())
 
-    name, _, more = client.asked[1]
-    assert (name, Message(more).text(1)) == (client.asked[0][0], sha256(b"docker.io/library/a:1"))
+    ((name, _, more),) = (each for each in client.asked if each[2])
+    assert name == "docker-image://docker.io/library/a:1"
+    assert Message(more).text(1) == sha256(b"docker.io/library/a:1")
     assert b'"architecture":"arm64"' in Message(more).bytes(2)
 
 
@@ -122,8 +150,8 @@ def test_more_is_told_of_commits_and_files() -> None:
 
     policy(client).check(graph())
 
-    more = [Message(told) for _, _, told in client.asked if told]
-    file, commit = more
+    told = {name.partition(":")[0]: Message(told) for name, _, told in client.asked if told}
+    file, commit = told["https"], told["git"]
     assert (file.text(1), file.text(2)) == (sha256(b"https://x.test/f"), "f")
     assert file.time(3) == 7
     assert (commit.text(1), commit.text(2)) == ("a" * 40, "refs/heads/main")

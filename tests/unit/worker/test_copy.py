@@ -171,6 +171,13 @@ def test_an_epoch_dates_directories_that_come_for_their_contents(source: Path, r
 
 
 @pytest.mark.root
+def test_all_that_is_copied_may_have_one_time(source: Path, root: Path) -> None:
+    copy(source, "dir", root, "/new", dated=1700000000)
+
+    times = {each.lstat().st_mtime_ns for each in (root / "new", *(root / "new").rglob("*"))}
+    assert times == {1700000000 * 10**9}
+
+
 def test_existing_directories_on_the_way_take_the_mode_only(source: Path, root: Path) -> None:
     (root / "x/dir/sub").mkdir(parents=True)
     copy(source, ".", root, "/x", includes=Matcher(["dir/sub/deep"]), owner=Owner(uid=3, gid=4))

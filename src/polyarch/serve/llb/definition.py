@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import base64
+from collections.abc import Iterator, Mapping, Sequence
 
-from polyarch.buildkit.llb.numbers import EXEC, PASSTHROUGH
+from polyarch.buildkit.llb.numbers import EXEC, PASSTHROUGH, SOURCE
 from polyarch.buildkit.messages import read_pairs
 from polyarch.digest import Digest, sha256
 from polyarch.errors import IntegrityError
+from polyarch.golang.json import compact
 from polyarch.graph.location import Location, SourceText
+from polyarch.graph.op import JSONObject
 from polyarch.platforms import Platform, host, normalize
 from polyarch.record import field, frozen
 from polyarch.wire import Message
 
 __all__ = [
+    "RESULT_SCHEME",
     "Definition",
     "Input",
     "Op",
+    "Place",
     "platform_of",
     "read_definition",
 ]
+
+
+RESULT_SCHEME = "polyarch-result://"
+"""What stands for a result that was promised: only we understand it."""
 
 
 @frozen
@@ -60,6 +69,13 @@ class Definition:
     wanted: Input | None
     locations: Mapping[str, Location] = field(default_factory=dict)
 
+    def sources(self) -> Iterator[tuple[str, Mapping[str, str], Platform]]:
+        """Yield what is taken from outside: identifiers, their attributes, and platforms."""
+        for op in self.ops.values():
+            identifier = op.message.text(1)
+            if op.kind == SOURCE and not identifier.startswith(RESULT_SCHEME):
+                yield identifier, read_pairs(op.message, 2), op.platform
+
     def used(self) -> dict[Digest, set[int]]:
         """Return which outputs of each op somebody uses."""
         found: dict[Digest, set[int]] = {}
@@ -91,20 +107,62 @@ def read_definition(data: bytes) -> Definition:
     return Definition(ops=ops, wanted=wanted, locations=locations)
 
 
+@frozen
+class Place(Location):
+    """Where an op stands in texts that it was made from, as a graph tells it: `told` are BuildKit's details of errors, in JSON."""
+
+    told: tuple[bytes, ...] = ()
+
+
 def _locations(message: Message) -> Iterator[tuple[str, Location]]:
-    """Yield the first place of each op that has one, by the op's digest."""
-    sources = [
-        SourceText(name=each.text(1), text=each.bytes(2).decode("utf-8", "replace"))
-        for each in message.messages(2)
-    ]
+    """Yield the places of each op that has some, by the op's digest."""
+    infos = list(message.messages(2))
     for each in message.messages(1):
-        for place in Message(each.bytes(2)).messages(1):
-            number, ranges = place.integer(1), list(place.messages(2))
-            if ranges and 0 <= number < len(sources):
-                lines = [Message(one.bytes(end)).integer(1) for one in ranges for end in (1, 2)]
-                start, end = max(1, min(lines)), max(1, *lines)
-                yield each.text(1), Location(source=sources[number], start=start, end=end)
-                break
+        places = [
+            (infos[number], list(place.messages(2)))
+            for place in Message(each.bytes(2)).messages(1)
+            if 0 <= (number := place.integer(1)) < len(infos)
+        ]
+        lined = [(info, ranges) for info, ranges in places if ranges]
+        if not lined:
+            continue
+        info, ranges = lined[0]
+        lines = [Message(one.bytes(end)).integer(1) for one in ranges for end in (1, 2)]
+        text = info.bytes(2).decode("utf-8", "replace")
+        yield (
+            each.text(1),
+            Place(
+                source=SourceText(name=info.text(1), text=text),
+                start=max(1, min(filter(None, lines), default=1)),
+                end=max(1, *lines),
+                told=tuple(compact(_source(*place)) for place in lined),
+            ),
+        )
+
+
+def _source(info: Message, ranges: Sequence[Message]) -> JSONObject:
+    """Return a Source of BuildKit's `solver/errdefs`."""
+    definition = {"def": [_coded(each) for each in Message(info.bytes(3)).all(1)]}
+    return {
+        "info": {
+            "filename": info.text(1),
+            "data": _coded(info.bytes(2)),
+            "language": info.text(4),
+            "definition": definition if info.all(3) else None,
+        },
+        "ranges": [
+            {"start": _position(each.bytes(1)), "end": _position(each.bytes(2))} for each in ranges
+        ],
+    }
+
+
+def _position(data: bytes) -> JSONObject:
+    read = Message(data)
+    return {"line": read.integer(1), "character": read.integer(2)}
+
+
+def _coded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _op(

@@ -138,14 +138,18 @@ def _link(told: Message) -> SymlinkAction:
     )
 
 
+_USUAL = Manner(follows_links=True, takes_contents=True, has_patterns=True)
+
+
 def _copy(told: Message, number: int) -> CopyAction:
     """Return a copy: as COPY makes it, or in another manner."""
     manner = Manner(
         follows_links=bool(told.integer(5)),
         takes_contents=bool(told.integer(6)),
         has_patterns=bool(told.integer(9)),
+        dates=_created(told, 11) is not None,
     )
-    is_usual = manner.follows_links and manner.takes_contents and manner.has_patterns
+    is_usual = manner == _USUAL
     mode = told.integer(4)
     return CopyAction(
         input=number,

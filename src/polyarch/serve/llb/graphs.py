@@ -12,7 +12,7 @@ from polyarch.dockerfile.lowering.lowering import BaseImages
 from polyarch.dockerfile.lowering.remote import git_op
 from polyarch.errors import InputError, IntegrityError
 from polyarch.golang.json import read_json
-from polyarch.golang.strconv import parse_uint
+from polyarch.golang.strconv import parse_int, parse_uint
 from polyarch.graph.graph import GraphMaker
 from polyarch.graph.op import (
     CopyAction,
@@ -33,6 +33,7 @@ from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen, replace
 from polyarch.serve.llb.definition import (
+    RESULT_SCHEME,
     Definition,
     Input,
     Op,
@@ -43,13 +44,11 @@ from polyarch.serve.receiving import Wanted
 from polyarch.text.giturl import parse_git_reference
 from polyarch.wire import Message
 
-__all__ = ["RESULT_SCHEME", "Locals", "Lowering", "as_it_is", "read_git", "read_http"]
+__all__ = ["Locals", "Lowering", "as_it_is", "read_git", "read_http"]
 
 _KINDS = {BUILD: "build"}
 _HEADERS = ("Accept", "User-Agent")
 """Those of a graph that are sent; others don't count, as with BuildKit."""
-RESULT_SCHEME = "polyarch-result://"
-"""What stands for a result that was promised: only we understand it."""
 _LOCAL = "local://"
 
 Replaced = Callable[[str, Mapping[str, str], Platform], tuple[str, Mapping[str, str]]]
@@ -68,8 +67,9 @@ def as_it_is(
 
 @frozen
 class Lowering:
-    """Makes vertices of one definition; `found` collects the local directories that they read.
+    """Makes vertices of one definition; `found` collects the local directories that they read, `required` what is built beside.
 
+    `pins` are the digests of files of web servers that the client was told of: it gets those, whatever is there by now.
     `replaced` says what a source is to be, where somebody has a say in it.
     `bring_layout` makes an address here of a layout of the client's, by its address and its store there, and
     `bring_result` of what was promised, by its ref.
@@ -82,6 +82,8 @@ class Lowering:
     bring_result: Callable[[str], str]
     execs: ExecReader
     found: Locals = field(default_factory=dict)
+    pins: Mapping[str, str] = field(default_factory=dict)
+    required: dict[Vertex, None] = field(default_factory=dict)
     replaced: Replaced = as_it_is
     _made: dict[Input, Vertex] = field(default_factory=dict, repr=False)
     _used: dict[Digest, set[int]] = field(default_factory=dict, repr=False)
@@ -137,6 +139,9 @@ class Lowering:
             outputs = op.message.integers(2)
             if not 0 <= output < len(outputs):
                 raise IntegrityError(f"a passthrough op has no output {output}")
+            # Inputs that aren't passed on are there to be built.
+            rest = set(range(len(op.inputs))).difference(outputs)
+            self.required.update((layers(number), None) for number in sorted(rest))
             return take(outputs[output])
         kind = _KINDS.get(op.kind, "unknown")
         raise InputError(f"ops of the kind {kind} aren't supported yet")
@@ -200,7 +205,8 @@ class Lowering:
         raise InputError(f"sources like {identifier} aren't supported yet")
 
     def _file(self, op: Op, url: str, attributes: Mapping[str, str]) -> Vertex:
-        made = read_http(url, attributes)
+        pinned = {"http.checksum": self.pins[url]} if url in self.pins else {}
+        made = read_http(url, {**pinned, **attributes})
         vertex = self._add(op, made, (), url)
         mode, uid, gid = (attributes.get(f"http.{each}", "") for each in ("perm", "uid", "gid"))
         if not (mode or uid or gid):
@@ -222,10 +228,14 @@ class Lowering:
         image, told = self.images.resolve(name, op.platform), attributes or {}
         wanted = told.get("image.checksum", "")
         if wanted and wanted not in {image.root, image.digest}:
-            raise IntegrityError(f"{name} is {image.root or image.digest}, not {wanted}")
+            raise IntegrityError(
+                f"image digest {image.root or image.digest} for {name} does not match expected checksum {wanted}"
+            )
         made = ImageOp.of(image, op.platform)
         if limit := told.get("image.layerlimit", ""):
-            count = parse_uint(limit)
+            count = parse_int(limit)
+            if count <= 0:
+                raise InputError(f"invalid layer limit {limit}")
             made = replace(made, diff_ids=made.diff_ids[:count], blobs=made.blobs[:count])
         return self._add(op, made, (), f"{IMAGE_SCHEME}{name}")
 
@@ -239,7 +249,7 @@ class Lowering:
         digest = hashlib.sha256(repr(wanted).encode()).hexdigest()[:16]
         key = f"{name}@{digest}"
         self.found[key] = wanted
-        return self._add(op, LocalOp(name=key), (), f"{_LOCAL}{name}")
+        return self._add(op, LocalOp(name=key, source=name), (), f"{_LOCAL}{name}")
 
     def _git(self, op: Op, identifier: str, attributes: Mapping[str, str]) -> Vertex:
         return self._add(op, read_git(identifier, attributes), (), identifier)

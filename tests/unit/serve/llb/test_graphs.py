@@ -7,7 +7,7 @@ import pytest
 from polyarch.digest import DiffID, Digest, sha256
 from polyarch.errors import InputError, IntegrityError
 from polyarch.graph.actions import Manner, RmAction, SymlinkAction
-from polyarch.graph.graph import GraphMaker
+from polyarch.graph.graph import GraphMaker, walk
 from polyarch.graph.op import (
     BindMount,
     CacheMount,
@@ -33,6 +33,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import DEFAULT_PATH, BaseImage
 from polyarch.oci.config import ImageConfig
 from polyarch.platforms import Platform, host
+from polyarch.record import replace
 from polyarch.serve.llb.definition import read_definition
 from polyarch.serve.llb.execs import ExecReader
 from polyarch.serve.llb.graphs import Lowering
@@ -267,6 +268,39 @@ def test_what_is_passed_on() -> None:
     assert second.op.reference.endswith("/base:latest")
 
 
+def test_what_is_not_passed_on_is_built_beside() -> None:
+    graph = Graph()
+    base, other = graph.source("docker-image://base"), graph.source("docker-image://other")
+    step = graph.op(PASSTHROUGH, field(1, "x") + field(2, b"\x00"), (base, 0), (other, 0))
+
+    made = lowering(graph.definition((step, 0)))
+    made.lower()
+
+    (beside,) = made.required
+    assert isinstance(beside.op, ImageOp)
+    assert beside.op.reference.endswith("/other:latest")
+
+
+def test_the_time_of_a_copy_is_that_of_all_that_is_copied() -> None:
+    graph = Graph()
+    base = graph.source("docker-image://base")
+    usual = field(1, "/a") + field(2, "/b") + field(4, -1) + field(5, 1) + field(6, 1) + field(9, 1)
+    found = [
+        lower(
+            graph, graph.op(FILE, action(4, usual + field(11, time), 0, 0, 1), (base, 0), (base, 0))
+        )
+        for time in (-1, 7_000_000_000)
+    ]
+
+    now, then = (each.op.actions[0] for each in found if isinstance(each.op, FileOp))
+    assert isinstance(now, CopyAction)
+    assert isinstance(then, CopyAction)
+    assert now.manner is None
+    assert then.manner is not None
+    assert then.manner.dates
+    assert then.created == 7
+
+
 def test_other_sources_and_merges() -> None:
     graph = Graph()
     parts = [
@@ -416,15 +450,36 @@ def test_places_in_the_text_that_a_graph_was_made_from() -> None:
     )
 
 
+def test_a_file_is_what_the_client_was_told_of() -> None:
+    graph, url = Graph(), "https://x.test/f"
+    data = graph.definition((graph.source(url), 0))
+
+    pinned = replace(lowering(data), pins={url: sha256(b"told")}).lower()
+
+    (file,) = (each.op for each in walk((pinned,)) if isinstance(each.op, HttpOp))
+    assert file.checksum == sha256(b"told")
+
+
+@pytest.mark.parametrize("limit", ["0", "-1"])
+def test_an_image_has_some_layers(limit: str) -> None:
+    graph = Graph()
+    image = graph.source("docker-image://base", attributes={"image.layerlimit": limit})
+
+    with pytest.raises(InputError, match="invalid layer limit"):
+        lower(graph, image)
+
+
 def test_an_image_that_has_to_be_what_was_said() -> None:
     graph, name = Graph(), "docker.io/library/base:latest"
-    right = {"image.checksum": sha256(name.encode()), "image.layerlimit": "0"}
+    right = {"image.checksum": sha256(name.encode()), "image.layerlimit": "1"}
     base = graph.source(f"docker-image://{name}", attributes=right)
     other = graph.source(f"docker-image://{name}", attributes={"image.checksum": sha256(b"other")})
 
     found = lower(graph, base).op
 
     assert isinstance(found, ImageOp)
-    assert found.diff_ids == ()
-    with pytest.raises(IntegrityError, match="base:latest is sha256"):
+    assert len(found.diff_ids) == 1
+    with pytest.raises(
+        IntegrityError, match=r"for docker\.io/library/base:latest does not match expected checksum"
+    ):
         lower(graph, other)
