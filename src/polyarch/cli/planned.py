@@ -17,7 +17,6 @@ _LOOK_INSIDE = (
 )
 
 PLANNED: Mapping[str, tuple[str, str]] = {
-    "dap": ("dap isn't there yet, debuggers can't be connected", _LOOK_INSIDE),
     "debug": ("debug isn't there yet, it is planned", _LOOK_INSIDE),
     "install": (
         "install isn't there: since Docker 23, docker build leads to the plugin buildx by itself",

@@ -1,0 +1,258 @@
+"""`polyarch dap build`, by an editor that speaks the protocol as VS Code does: by root and by ordinary users."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.debugging.editor import Editor
+from tests.support.machine.programs import Person
+from tests.support.machine.users import for_one_user
+from tests.support.network.servers import RealRegistry
+
+pytestmark = [pytest.mark.runtime, pytest.mark.root]
+
+PROJECT = """
+FROM {base} AS base
+COPY foo /etc/foo
+RUN cp /etc/foo /etc/bar
+
+FROM scratch
+COPY --from=base /etc/bar /bar
+"""
+
+
+def project(who: Person, registry: RealRegistry, text: str = PROJECT) -> str:
+    who.write("foo", "foo\n")
+    return str(who.write("Dockerfile", text.format(base=f"{registry.host}/library/busybox")))
+
+
+def editor(who: Person, *words: str, terminal: Callable[[list[str]], None] | None = None) -> Editor:
+    process = subprocess.Popen(
+        who.command("dap", "build", *words),
+        env=who.environment(),
+        cwd=who.work,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE if not words else subprocess.DEVNULL,
+    )
+    return Editor(process, terminal)
+
+
+def read_until(terminal: int, text: str) -> str:
+    shown = ""
+    while text not in shown:
+        shown += os.read(terminal, 1 << 16).decode()
+    return shown
+
+
+@pytest.mark.slow
+def test_it_stops_before_steps_and_shows_them(who: Person, registry: RealRegistry) -> None:
+    dockerfile = project(who, registry)
+
+    with editor(who, "-o", "type=local,dest=out") as asked:
+        asked.launch(dockerfile, contextPath=str(who.work), stopOnEntry=True)
+        stops = [asked.stopped()]
+        for move in ("stepIn", "stepIn", "stepIn"):
+            asked.go(move)
+            stops.append(asked.stopped())
+        scopes = asked.scopes()
+        program = asked.unfold(scopes["Arguments"], "exec")
+        files = asked.unfold(scopes["File Explorer"], "/", "etc/", "foo")
+        for move in ("next", "next", "next"):
+            asked.go(move)
+            stops.append(asked.stopped())
+        asked.go("continue")
+        status = asked.ended()
+
+    assert stops == [
+        ("step", [7]),
+        ("step", [2, 7]),
+        ("step", [3, 7]),
+        ("step", [4, 7]),
+        ("step", [4, 7]),
+        ("step", [7]),
+        ("step", [7]),
+    ]
+    assert program["args"] == "/bin/sh -c cp /etc/foo /etc/bar"
+    assert program["workdir"] == "/"
+    assert (files["data"], files["mode"], files["uid"]) == ("foo\n", "-rw-r--r--", "0")
+    assert status == 0
+    assert (who.work / "out/bar").read_text() == "foo\n"
+
+
+@for_one_user
+def test_breakpoints_hold_where_steps_stand(who: Person, registry: RealRegistry) -> None:
+    dockerfile = project(who, registry)
+
+    with editor(who, ".") as asked:
+        asked.launch(dockerfile, lines=(4, 10))
+        told = [asked.wait_for("breakpoint")["body"]["breakpoint"] for _ in range(2)]
+        first = asked.stopped()
+        source = asked.get("source", source={"path": dockerfile})["content"]
+        asked.go("stepOut")
+        second = asked.stopped()
+        asked.go("continue")
+        status = asked.ended()
+
+    assert [(each["line"], each["verified"]) for each in told] == [(4, True), (10, False)]
+    assert (first, second) == (("breakpoint", [4, 7]), ("step", [7]))
+    assert source == Path(dockerfile).read_text()
+    assert status == 0
+
+
+def test_what_a_failed_step_has_left_can_be_seen(who: Person, registry: RealRegistry) -> None:
+    text = "FROM {base}\nRUN echo left > /left && false\n"
+    dockerfile = project(who, registry, text)
+
+    with editor(who, ".") as asked:
+        asked.launch(dockerfile)
+        stop = asked.stopped()
+        files = asked.unfold(asked.scopes()["File Explorer"], "/", "left")
+        asked.go("continue")
+        status = asked.ended()
+
+    assert stop == ("exception", [2])
+    assert files["data"] == "left\n"
+    assert status == 1
+    assert not list((who.root / "snapshots").glob("*/left"))
+
+
+@for_one_user
+def test_each_platform_is_a_thread(who: Person, registry: RealRegistry) -> None:
+    dockerfile = project(who, registry)
+
+    with editor(who, "--platform", "linux/amd64,linux/arm64", ".") as asked:
+        asked.launch(dockerfile, lines=(4,))
+        stops = [asked.stopped(), asked.stopped()]
+        threads = asked.get("threads")["threads"]
+        for each in threads:
+            asked.get("continue", threadId=each["id"])
+        status = asked.ended()
+
+    assert stops == [("breakpoint", [4, 7])] * 2
+    names = sorted(each["name"] for each in threads)
+    assert names == ["default (linux/amd64)", "default (linux/arm64)"]
+    assert status == 0
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
+@for_one_user
+def test_exec_opens_a_terminal_in_the_step(
+    who: Person, registry: RealRegistry, platform: str
+) -> None:
+    machine = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}[platform]
+    dockerfile = project(who, registry)
+    ours, theirs = os.openpty()
+    attached: list[subprocess.Popen[bytes]] = []
+
+    def terminal(words: list[str]) -> None:
+        attached.append(
+            subprocess.Popen(
+                [*who.become(), *words],
+                env=who.environment(),
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+            )
+        )
+
+    with editor(who, "--platform", platform, ".", terminal=terminal) as asked:
+        asked.launch(dockerfile, lines=(4,))
+        asked.stopped()
+        answer = asked.get("evaluate", context="repl", expression="exec")["result"]
+        shown = read_until(ours, "is executed.")
+        os.write(ours, b"echo $((6*7)) `cat /etc/foo` `uname -m`; exit\n")
+        read_until(ours, f"42 foo {machine}")
+        status = attached[0].wait(60)
+        asked.go("continue")
+        ended = asked.ended()
+    os.close(ours)
+    os.close(theirs)
+
+    assert answer.startswith("Started process attached to ")
+    assert "Running /bin/sh in build container from line 4.\r\n" in shown
+    assert (status, ended) == (0, 0)
+
+
+@for_one_user
+def test_a_terminal_ends_when_the_build_goes_on(who: Person, registry: RealRegistry) -> None:
+    dockerfile = project(who, registry)
+    waiting: list[list[str]] = []
+
+    with editor(who, ".", terminal=waiting.append) as asked:
+        asked.launch(dockerfile, lines=(4,))
+        asked.stopped()
+        asked.get("evaluate", context="repl", expression="exec")
+        asked.go("continue")
+        status = asked.ended()
+
+    late = who.run(*waiting[0][waiting[0].index("dap") :])
+    assert status == 0
+    assert (late.status, "ERROR: no debugger listens at " in late.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("launch", "message"),
+    [
+        ({"args": ["--nope"]}, "unknown flag: --nope"),
+        ({"args": "--nope"}, "launch: args must be a list of texts"),
+        ({"dockerfile": 7}, "launch: dockerfile must be a text"),
+        ({}, "there is no build context: contextPath isn't given"),
+        ({"contextPath": ".", "args": ["--build-arg"]}, "flag needs an argument: --build-arg"),
+    ],
+)
+@for_one_user
+def test_a_launch_that_cant_be_is_answered(
+    who: Person, launch: dict[str, object], message: str
+) -> None:
+    with editor(who) as asked:
+        asked.get("initialize")
+        answer = asked.ask("launch", **launch)
+        asked.get("disconnect")
+        _, errors = asked.process.communicate()
+        status = asked.process.wait()
+
+    assert not answer["success"]
+    assert answer["message"] == message
+    assert status == 1
+    assert errors.decode().splitlines()[-1].startswith("ERROR: the editor ended the session")
+
+
+@for_one_user
+def test_an_editor_that_goes_ends_the_build(who: Person, registry: RealRegistry) -> None:
+    dockerfile = project(who, registry)
+
+    with editor(who, ".") as asked:
+        asked.launch(dockerfile, stopOnEntry=True)
+        asked.stopped()
+        refused = asked.ask("pause", threadId=asked.thread)
+        unknown = asked.ask("nonsense")
+        asked.get("disconnect")
+        status = asked.ended()
+
+    assert refused["message"].startswith("pause: a step can't be stopped")
+    assert unknown["message"] == "nonsense: not implemented"
+    assert status == 130
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"hello\r\n\r\n", "ERROR: a message has no Content-Length: 'hello'"),
+        (b"x" * 9000, "ERROR: no message of the protocol begins with "),
+        (b"Content-Length: 99999999999\r\n\r\n", "ERROR: a message of 99999999999 bytes is longer"),
+        (b"", "ERROR: the editor ended the session before it launched a build"),
+    ],
+)
+@for_one_user
+def test_what_is_no_message_ends_it(who: Person, data: bytes, message: str) -> None:
+    ended = who.run("dap", "build", ".", stdin=data)
+
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.splitlines()[-1].startswith(message)
