@@ -49,7 +49,7 @@ from polyarch.worker.exec import ROOT
 from polyarch.worker.tree import SourceTree
 from polyarch.worker.worker import Result
 
-__all__ = ["DebuggedCompany", "nodes_of"]
+__all__ = ["DebuggedCompany", "nodes_of", "path_of"]
 
 
 def nodes_of(targets: Sequence[Vertex]) -> dict[Digest, Node]:
@@ -172,7 +172,7 @@ class DebuggedCompany(Company):
             for each in nodes.values()
             if each.location is not None
         }
-        paths = {name: _path(name, self._request) for name in texts}
+        paths = {name: path_of(name, self._request) for name in texts}
         platform = f" ({lowered.platform})" if lowered.is_multi_platform else ""
         return Goal(
             name=f"{self._request.target or 'default'}{platform}",
@@ -183,7 +183,7 @@ class DebuggedCompany(Company):
         )
 
 
-def _path(name: str, request: BuildRequest) -> str:
+def path_of(name: str, request: BuildRequest) -> str:
     """Return where the text of a Dockerfile lies, its name alone if it lies nowhere on this machine."""
     dockerfile, context = request.dockerfile, request.context
     if dockerfile == "-" or is_address(dockerfile) or is_address(context):

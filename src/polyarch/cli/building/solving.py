@@ -75,8 +75,20 @@ def solve(
             require_grpc()
             from polyarch.pipeline.nodes import build_on_nodes  # noqa: PLC0415
 
+            beside = watched = None
+            if wishes.debugger is not None:
+                from polyarch.debugger.daemons import Watched, beside_of  # noqa: PLC0415 as above
+
+                watched = Watched(display)
+                beside = beside_of(wishes.debugger, watched)
             return build_on_nodes(
-                engine, wishes.builder, request, sink=display, cancel=cancel, explain=explaining
+                engine,
+                wishes.builder,
+                request,
+                sink=watched or display,
+                cancel=cancel,
+                explain=explaining,
+                beside=beside,
             )
         return recorded_build(
             engine,
