@@ -1,16 +1,18 @@
-"""`polyarch dap build`, by an editor that speaks the protocol as VS Code does: by root and by ordinary users."""
+"""Builds that are debugged, by root and by ordinary users: by an editor that speaks the protocol as VS Code does, and at a terminal."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.debugging.editor import Editor
 from tests.support.machine.programs import Person
+from tests.support.machine.screens import Screen
 from tests.support.machine.users import for_one_user
 from tests.support.network.servers import RealRegistry
 
@@ -256,3 +258,116 @@ def test_what_is_no_message_ends_it(who: Person, data: bytes, message: str) -> N
 
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.splitlines()[-1].startswith(message)
+
+
+# --- debug build ---
+
+EXPERIMENTAL = {"BUILDX_EXPERIMENTAL": "1"}
+FAILING = "FROM {base}\nENV A=1\nWORKDIR /w\nRUN echo left > left && exit 3\n"
+
+
+def experimental(who: Person) -> Person:
+    return replace(who, environ={**who.environ, **EXPERIMENTAL})
+
+
+def test_a_monitor_opens_where_a_step_has_failed(who: Person, registry: RealRegistry) -> None:
+    project(who, registry, FAILING)
+
+    with Screen(experimental(who), "debug", "build", ".") as screen:
+        screen.expect("ERROR: process ")
+        screen.expect("Press Ctrl-a-c to switch to monitor console\r\n")
+        screen.type(b"echo $A `pwd` `cat left` `stty size`\n")
+        screen.expect("1 /w left 33 99\r\n")
+        screen.type(b"\x01c")
+        screen.expect("Switched IO\r\n(polyarch) ")
+        screen.type(b"rollback --init\r")
+        screen.expect("Interactive container was restarted with process ")
+        screen.type(b"ls /w | wc -l\n")
+        screen.expect("\r\n0\r\n")
+        screen.type(b"exit\n")
+        screen.expect("(polyarch) ")
+        screen.type(b"exit\r")
+        screen.expect("ERROR: failed to build: ")
+        status = screen.end()
+
+    assert status == 1
+
+
+@for_one_user
+def test_the_monitor_runs_several_programs(who: Person, registry: RealRegistry) -> None:
+    project(who, registry, "FROM {base}\nRUN echo made > /made\n")
+    words = ("debug", "--on=always", "--invoke", '"args=[""sleep"",""1000""]","env=B=2"')
+
+    with Screen(experimental(who), *words, "build", ".") as screen:
+        screen.expect("Launching interactive container.")
+        screen.type(b"\x01c")
+        screen.expect("(polyarch) ")
+        screen.type(b"exec cat /made\r")
+        screen.expect("made\r\n")
+        screen.expect("(polyarch) ")
+        screen.type(b"ps\r")
+        screen.expect("PID\tCURRENT_SESSION\tCOMMAND\r\n")
+        screen.expect("\tfalse\t[sleep 1000]\r\n(polyarch) ")
+        screen.type(b"exec sh -c 'echo one; read x; echo $x'\r")
+        screen.expect("one\r\n")
+        screen.type(b"two\n")
+        screen.expect("two\r\ntwo\r\n")
+        screen.expect("(polyarch) ")
+        screen.type(b"nonsense\r")
+        screen.expect('monitor: unknown command: "nonsense"\r\nAvailable commands are:\r\n')
+        screen.type(b"exit\r")
+        status = screen.end()
+
+    assert status == 0
+
+
+@for_one_user
+def test_the_build_may_begin_anew(who: Person, registry: RealRegistry) -> None:
+    project(who, registry, FAILING)
+
+    with Screen(experimental(who), "debug", "build", "-o", "out", ".") as screen:
+        screen.expect("monitor console\r\n")
+        screen.type(b"\x01c")
+        screen.expect("(polyarch) ")
+        project(who, registry, FAILING.replace(" && exit 3", ""))
+        screen.type(b"reload\r")
+        status = screen.end()
+
+    assert status == 0
+    assert (who.work / "out/w/left").read_text() == "left\n"
+
+
+@for_one_user
+def test_without_a_terminal_the_build_fails_as_it_would(
+    who: Person, registry: RealRegistry
+) -> None:
+    project(who, registry, FAILING)
+
+    ended = experimental(who).run("debug", "build", ".")
+    plain = who.run("debug", "build", ".")
+
+    assert ended.status == 1
+    assert "ERROR: failed to run monitor: standard input is no terminal\n" in ended.err
+    assert ended.err.splitlines()[-1].startswith("ERROR: failed to build: failed to solve: process")
+    assert (plain.status, plain.err.splitlines()[-1]) == (1, 'ERROR: unknown command: "debug"')
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--on=never", "build", "."), "invalid value never for --on: it is always or error"),
+        (("--invoke", "args=a,b", "build", "."), "invalid value b"),
+        (("--invoke", "hat=a,b=c", "build", "."), 'unknown key "hat"'),
+        (("--invoke", "tty=perhaps", "build", "."), "failed to parse tty: "),
+        (("bake",), 'unknown command: "debug bake"'),
+        (("build", "--progress=tty", "."), "--progress=tty can't be used together with debug"),
+    ],
+)
+@for_one_user
+def test_what_debug_is_asked_for_is_checked(
+    who: Person, words: tuple[str, ...], message: str
+) -> None:
+    ended = experimental(who).run("debug", *words)
+
+    assert ended.status == 1
+    assert ended.err.splitlines()[-1].startswith(f"ERROR: {message}")

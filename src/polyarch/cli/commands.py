@@ -41,6 +41,7 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("create", "builders.create:CREATE", "Create a new builder instance"),
     _entry("dap build", "debugging.dap:DAP", "Have a build debugged by an editor"),
     _entry("dap attach", "debugging.dap:ATTACH", "Lend a terminal to a debugger", hidden=True),
+    _entry("debug", "debugging.debug:DEBUG", "Start debugger (experimental)"),
     _entry("du", "cache.du:DU", "Disk usage"),
     _entry("dial-stdio", "serving.serve:DIAL", "Answer a client of BuildKit's API over a pipe"),
     _entry("inspect", "builders.commands:INSPECT", "Inspect current builder instance"),
