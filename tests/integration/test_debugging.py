@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.debugging.editor import Editor
+from tests.support.machine.daemons import daemon
 from tests.support.machine.programs import Person
 from tests.support.machine.screens import Screen
 from tests.support.machine.users import for_one_user
@@ -371,3 +372,60 @@ def test_what_debug_is_asked_for_is_checked(
 
     assert ended.status == 1
     assert ended.err.splitlines()[-1].startswith(f"ERROR: {message}")
+
+
+# --- on builders of other machines ---
+
+
+@pytest.fixture
+def elsewhere(who: Person) -> Iterator[Person]:
+    """Someone whose builder is a daemon, which tells of no graphs; its owner is the same."""
+    with daemon(who) as socket:
+        who.run("create", "--name=far", "--driver=remote", "--use", f"unix://{socket}").check()
+        yield experimental(who)
+
+
+@for_one_user
+def test_builds_of_daemons_stop_before_steps(elsewhere: Person, registry: RealRegistry) -> None:
+    dockerfile = project(elsewhere, registry)
+
+    with editor(elsewhere, "-o", "type=local,dest=out", ".") as asked:
+        asked.launch(dockerfile, stopOnEntry=True)
+        stops = [asked.stopped()]
+        for move in ("stepIn", "stepIn", "stepIn"):
+            asked.go(move)
+            stops.append(asked.stopped())
+        scopes = asked.scopes()
+        program = asked.unfold(scopes["Arguments"], "exec")
+        files = asked.unfold(scopes["File Explorer"], "/", "etc/", "foo")
+        asked.go("continue")
+        status = asked.ended()
+
+    assert stops == [("step", [7]), ("step", [2, 7]), ("step", [3, 7]), ("step", [4, 7])]
+    assert program["args"] == "/bin/sh -c cp /etc/foo /etc/bar"
+    assert files["data"] == "foo\n"
+    assert status == 0
+    assert (elsewhere.work / "out/bar").read_text() == "foo\n"
+
+
+@for_one_user
+def test_a_monitor_opens_on_a_daemon(elsewhere: Person, registry: RealRegistry) -> None:
+    project(elsewhere, registry, FAILING)
+
+    with Screen(elsewhere, "debug", "build", ".") as screen:
+        screen.expect("Press Ctrl-a-c to switch to monitor console\r\n")
+        screen.type(b"echo $A `pwd` `cat left` `stty size`\n")
+        screen.expect("1 /w left 33 99\r\n")
+        screen.resize(40, 100)
+        screen.type(b"until stty size | grep '40 100'; do :; done\n")
+        screen.expect("\r\n40 100\r\n")
+        screen.type(b"\x01c")
+        screen.expect("(polyarch) ")
+        screen.type(b"rollback --init sh -c 'ls /w | wc -l; read x'\r")
+        screen.expect("\n0\r\n")
+        screen.type(b"\n")
+        screen.expect("(polyarch) ")
+        screen.type(b"exit\r")
+        status = screen.end()
+
+    assert status == 1

@@ -14,6 +14,7 @@ from typing import Any
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.const import Status
 
+from polyarch.buildkit.containers import RemoteContainer
 from polyarch.buildkit.messages import Stat, pairs, read_stat
 from polyarch.record import field as record_field
 from polyarch.record import frozen
@@ -92,6 +93,10 @@ class Gateway:
         limits = field(1, offset) + field(2, size)
         request = field(1, ref.id) + field(2, path) + (field(3, limits) if limits else b"")
         return Message(await self._call("ReadFile", request)).bytes(1)
+
+    def container(self) -> RemoteContainer:
+        """Return a container that isn't opened yet."""
+        return RemoteContainer(self._channel, self._ref)
 
     async def finish(self, solved: Solved) -> None:
         """Make it the result of the build."""

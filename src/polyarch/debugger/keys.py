@@ -88,8 +88,11 @@ class Keys:
             self._waiting.append(("typed", bytes(plain)))
 
     def show(self, data: bytes) -> None:
-        """Show bytes; lines may end without a carriage return."""
-        data = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        """Show lines of our own."""
+        self.write(data.replace(b"\n", b"\r\n"))
+
+    def write(self, data: bytes) -> None:
+        """Show bytes as they are, as programs do that know of the raw terminal."""
         with contextlib.suppress(OSError):
             while data:
                 data = data[os.write(self._screen, data) :]

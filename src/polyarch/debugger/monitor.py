@@ -227,7 +227,7 @@ class _Session:
 
     def _leave_prompt(self) -> None:
         self._in_prompt = False
-        self._boxes.show(self._keys.show)
+        self._boxes.show(self._keys.write)
 
     def _typed(self, data: bytes) -> bool:
         for line in self._prompt.take(data):
@@ -257,7 +257,7 @@ class _Session:
     def _start(self, invoke: Invoke, *, fresh: bool, initial: bool = False) -> str:
         self._in_prompt = False
         return self._boxes.start(
-            invoke, self._keys.size(), self._keys.show, fresh=fresh, initial=initial
+            invoke, self._keys.size(), self._keys.write, fresh=fresh, initial=initial
         )
 
     def _exec(self, words: Sequence[str]) -> None:
