@@ -126,6 +126,7 @@ class _Talking:
         self._sending = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._reads = False
+        self._is_over = False
         self._typed: asyncio.Queue[bytes] = asyncio.Queue()
         self._pair: tuple[int, ...] = os.openpty() if talk.terminal is not None else ()
 
@@ -162,7 +163,12 @@ class _Talking:
     async def _pass_keys(self) -> None:
         while data := await self._typed.get():
             await self.send(_FILE, field(3, data))
-        await self.send(_FILE, field(2, 1))
+        await self._end_input()
+
+    async def _end_input(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            await self.send(_FILE, field(2, 1))
 
     async def _pass_sizes(self, master: int) -> None:
         size = b""
@@ -185,7 +191,7 @@ class _Talking:
 
     async def listen(self, on_output: Callable[[int, bytes], None]) -> int:
         """Take what it prints until it ends, and return its status."""
-        status = _KILLED
+        status: int | None = None
         async for data in self._stream:
             message = Message(data)
             if message.all(_FILE):
@@ -193,8 +199,14 @@ class _Talking:
                 on_output(told.integer(1), told.bytes(3))
             elif message.all(_EXIT):
                 status = Message(message.bytes(_EXIT)).integer(1)
+                # BuildKit isn't done before its standard input is.
+                await self._end_input()
             elif message.all(_DONE):
                 break
+        if status is None:
+            # BuildKit says nothing of one that was killed before its container is released, which waits for this.
+            await self._stream.cancel()
+            return _KILLED
         await self._stream.end()
         return status
 
