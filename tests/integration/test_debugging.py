@@ -157,7 +157,7 @@ def test_exec_opens_a_terminal_in_the_step(
         attached.append(
             subprocess.Popen(
                 [*who.become(), *words],
-                env=who.environment(),
+                env={"TERM": "xterm"},
                 stdin=theirs,
                 stdout=theirs,
                 stderr=theirs,
@@ -351,6 +351,20 @@ def test_without_a_terminal_the_build_fails_as_it_would(
     assert "ERROR: failed to run monitor: standard input is no terminal\n" in ended.err
     assert ended.err.splitlines()[-1].startswith("ERROR: failed to build: failed to solve: process")
     assert (plain.status, plain.err.splitlines()[-1]) == (1, 'ERROR: unknown command: "debug"')
+
+
+@for_one_user
+def test_a_step_that_lacks_what_it_mounts_has_a_prompt(who: Person, registry: RealRegistry) -> None:
+    project(who, registry, "FROM {base}\nRUN --mount=type=bind,source=missing,target=/src true\n")
+
+    with Screen(experimental(who), "debug", "build", ".") as screen:
+        screen.expect("Press Ctrl-a-c to switch to monitor console\r\n")
+        screen.expect("missing")
+        screen.expect("(polyarch) ")
+        screen.type(b"exit\r")
+        status = screen.end()
+
+    assert status == 1
 
 
 @pytest.mark.parametrize(

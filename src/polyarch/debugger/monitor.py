@@ -18,7 +18,7 @@ from polyarch.debugger.boxes import Boxes, Invoke
 from polyarch.debugger.hands import Goal
 from polyarch.debugger.keys import Keys, Prompt
 from polyarch.debugger.node import Input
-from polyarch.debugger.tour import Stop, tour
+from polyarch.debugger.tour import Stop, find_failed, tour
 from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.progress import CancelToken
 from polyarch.threads import side_by_side
@@ -125,7 +125,7 @@ class Monitor:
         if error is not None:
             self._show(error)
         try:
-            stop = _stop_of(goal, failed=error is not None)
+            stop = _stop_of(goal, error)
             if not os.isatty(self._keys):
                 raise InputError("standard input is no terminal")
             boxes = Boxes(goal.hands, stop, is_failed=error is not None, ended=self._ended)
@@ -140,16 +140,15 @@ class Monitor:
         self._tell(b"e")
 
 
-def _stop_of(goal: Goal, *, failed: bool) -> Stop:
+def _stop_of(goal: Goal, error: PolyarchError | None) -> Stop:
     result = Input(node=goal.node, label="/")
-    if not failed:
+    if error is None:
         return Stop(node=goal.node, depth=0, shown=(result,), is_after=True)
-    key = goal.hands.failed()
-    found = (each for each in tour(goal.node) if each.is_first and each.node.key == key)
-    stop = next(found, None)
-    if stop is None:
+    stops = tour(goal.node)
+    found = find_failed(stops, goal.hands.failed(), error.place)
+    if found is None:
         raise InputError("it isn't known which step has failed")
-    return stop
+    return stops[found]
 
 
 class _Session:

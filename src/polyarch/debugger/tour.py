@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from polyarch.debugger.node import Input, Node
 from polyarch.record import frozen, replace
 
-__all__ = ["Stop", "find_out", "find_over", "tour"]
+__all__ = ["Stop", "find_failed", "find_out", "find_over", "tour"]
 
 
 @frozen
@@ -119,6 +119,14 @@ def find_over(stops: Sequence[Stop], at: int) -> int | None:
         if other.depth == here.depth and not is_same:
             return number
     return None
+
+
+def find_failed(stops: Sequence[Stop], key: str, place: object) -> int | None:
+    """Return the first stop before the step that has failed: by its key, or else by its place in the text; None if there is none."""
+    first = [number for number, each in enumerate(stops) if each.is_first]
+    known = (number for number in first if stops[number].node.key == key)
+    placed = (n for n in first if place is not None and stops[n].node.location == place)
+    return next(known, next(placed, None))
 
 
 def find_out(stops: Sequence[Stop], at: int) -> int | None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from polyarch.debugger.breakpoints import source_of
 from polyarch.debugger.hands import Files, Goal
 from polyarch.debugger.node import Input
-from polyarch.debugger.tour import Stop, find_out, find_over, tour
+from polyarch.debugger.tour import Stop, find_failed, find_out, find_over, tour
 from polyarch.debugger.variables import Variables, scopes_of
 from polyarch.errors import Cancelled, InternalError, PolyarchError
 from polyarch.progress import CancelToken
@@ -154,12 +154,9 @@ class Walker:
 
     def _show_failure(self, error: PolyarchError, cancel: CancelToken) -> None:
         """Stop where a step has failed, if that's known."""
-        failed = self.goal.hands.failed()
-        found = (
-            n for n, each in enumerate(self.stops) if each.is_first and each.node.key == failed
-        )
+        found = find_failed(self.stops, self.goal.hands.failed(), error.place)
         how = Stopped(reason="exception", description=_ON_ERROR, text=str(error))
-        self._wait(next(found, None), how, error, cancel)
+        self._wait(found, how, error, cancel)
 
     def _wait(
         self, number: int | None, how: Stopped, error: PolyarchError | None, cancel: CancelToken

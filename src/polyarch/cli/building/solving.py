@@ -15,6 +15,7 @@ from polyarch.cli.frame.interrupt import cancel_on_signals
 from polyarch.cluster.needs import require_dask
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
+from polyarch.errors import InputError
 from polyarch.pipeline.company import ALONE, Company
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.record import frozen
@@ -63,6 +64,11 @@ def solve(
             wishes.debugger.attend(cancel)
         explaining = Explain(live=wishes.explains, number=display.number, tell=told.append)
         if wishes.builder is not None and wishes.builder.is_cluster:
+            if wishes.debugger is not None:
+                raise InputError(
+                    "builds of a Dask cluster can't be debugged",
+                    hint="debug on this machine: --builder default",
+                )
             # Dask, which takes most of a second.
             require_dask()
             from polyarch.cluster.build import build_on_cluster  # noqa: PLC0415

@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polyarch
 from polyarch.cli.building.build import run_build
 from polyarch.cli.building.request import read_flags
 from polyarch.cli.building.table import BUILD_FLAGS
@@ -23,7 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTACH", "DAP"]
 
-_ATTACH = (sys.executable, "-P", "-m", "polyarch", "dap", "attach")
+# Terminals of editors don't know where the package is, if it isn't installed.
+_MAIN = (
+    f"import sys; sys.path.insert(0, {str(Path(polyarch.__file__).parent.parent)!r}); "
+    "from polyarch.__main__ import main; sys.exit(main())"
+)
+_ATTACH = (sys.executable, "-P", "-c", _MAIN, "dap", "attach")
 
 
 def _build(options: Options, context: Context) -> int:
