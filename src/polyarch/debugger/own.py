@@ -45,8 +45,8 @@ from polyarch.request.values import BuildRequest, is_address
 from polyarch.serve.inside import list_directory, read_part
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.container import Container
-from polyarch.worker.exec import ROOT
 from polyarch.worker.tree import SourceTree
+from polyarch.worker.work import ROOT
 from polyarch.worker.worker import Result
 
 __all__ = ["DebuggedCompany", "nodes_of", "path_of"]
@@ -201,7 +201,7 @@ class _Failures:
         self._all: list[LayerStack] = []
 
     def note(self, vertex: Vertex, trees: Mapping[int, LayerStack]) -> None:
-        """See `polyarch.worker.exec.Left`."""
+        """See `polyarch.worker.work.Left`."""
         with self._lock:
             self.vertex, self.trees = vertex, trees
             self._all += trees.values()

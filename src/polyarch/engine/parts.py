@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from polyarch.caches.session import CacheSession
     from polyarch.engine.engine import Engine
     from polyarch.runtime.foreign import Emulation
-    from polyarch.worker.exec import Left, StepRunner
+    from polyarch.worker.exec import StepRunner
+    from polyarch.worker.work import Left
 
 __all__ = ["Built", "Crew", "Part", "Sources"]
 
