@@ -14,7 +14,7 @@ them, since it isn't done again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from polyarch.debugger.node import Input, Node
 from polyarch.record import frozen, replace
@@ -93,11 +93,7 @@ def _laid_out(branch: _Branch, seen: set[Node]) -> list[_Branch | Stop]:
 
 def _before(node: Node, depth: int) -> list[_Branch | Stop]:
     """Return the stops before a step, and the branches between them."""
-    taken = [
-        each
-        for number, each in enumerate(node.inputs)
-        if number != node.parent and _is_toured(each.node)
-    ]
+    taken = list(_taken(node))
     ready = (node.root,) if node.root is not None else ()
     stop = Stop(node=node, depth=depth, ready=ready, shown=node.inputs)
     found: list[_Branch | Stop] = [replace(stop, is_first=True)]
@@ -121,10 +117,27 @@ def find_over(stops: Sequence[Stop], at: int) -> int | None:
     return None
 
 
+def _taken(node: Node) -> Iterator[Input]:
+    """Give what a step takes beside that which it changes; an instruction may be several vertices (COPY --link is)."""
+    for number, each in enumerate(node.inputs):
+        if each.node.location is None or number == node.parent:
+            continue
+        if each.node.location == node.location:
+            yield from _taken(each.node)
+        else:
+            yield each
+
+
+def _is_of(stop: Stop, key: str) -> bool:
+    """Whether a vertex is that of a stop, or of the same instruction."""
+    parts = (each.node for each in stop.node.inputs if each.node.location == stop.node.location)
+    return key in {stop.node.key, *(each.key for each in parts)}
+
+
 def find_failed(stops: Sequence[Stop], key: str, place: object) -> int | None:
     """Return the first stop before the step that has failed: by its key, or else by its place in the text; None if there is none."""
     first = [number for number, each in enumerate(stops) if each.is_first]
-    known = (number for number in first if stops[number].node.key == key)
+    known = (number for number in first if _is_of(stops[number], key))
     placed = (n for n in first if place is not None and stops[n].node.location == place)
     return next(known, next(placed, None))
 
