@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import select
-import struct
-import subprocess
-import termios
-import time
 from dataclasses import dataclass
-from typing import Self
 
 import pytest
 
 from tests.support.machine.programs import Ended, Person
+from tests.support.machine.screens import Screen
 from tests.support.network.servers import RealRegistry
 
 pytestmark = [pytest.mark.runtime, pytest.mark.root]
-
-_PATIENCE = 90.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,52 +154,6 @@ def test_a_terminal_needs_one(run: Runner) -> None:
     assert refused.status == 125
     assert "the input device is not a TTY" in refused.err
     assert run("-t", "IMAGE", "sh", "-c", "test -t 1 && echo yes").check().out == "yes\r\n"
-
-
-class Screen:
-    """A terminal of 33 rows and 99 columns in which polyarch runs."""
-
-    def __init__(self, who: Person, *words: str) -> None:
-        self.shown = ""
-        self._seen = 0
-        self._master, terminal = pty.openpty()
-        self.resize(33, 99)
-        self._child = subprocess.Popen(
-            ["setsid", "--ctty", "--wait", *who.command(*words)],
-            env=who.environment(),
-            cwd=who.work,
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-        )
-        os.close(terminal)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._child.kill()
-        self._child.wait()
-        os.close(self._master)
-
-    def resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
-
-    def type(self, keys: bytes) -> None:
-        os.write(self._master, keys)
-
-    def expect(self, text: str) -> None:
-        """Wait until `text` is shown behind what was expected before."""
-        deadline = time.monotonic() + _PATIENCE
-        while (found := self.shown.find(text, self._seen)) < 0:
-            left = deadline - time.monotonic()
-            assert left > 0, self.shown
-            assert select.select([self._master], [], [], left)[0], self.shown
-            self.shown += os.read(self._master, 4096).decode()
-        self._seen = found + len(text)
-
-    def end(self) -> int:
-        return self._child.wait(_PATIENCE)
 
 
 def test_an_image_of_which_no_layer_has_been_read(who: Person, registry: RealRegistry) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from grpclib.client import Channel, Handler
 from grpclib.config import Configuration
-from grpclib.encoding.base import CodecBase
+from grpclib.const import Status
+from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.protocol import H2Protocol
 
@@ -83,8 +84,27 @@ def _tls(options: Mapping[str, str]) -> ssl.SSLContext | None:
     return context
 
 
+class _Details(StatusDetailsCodecBase):
+    """Details of errors: a status of Google's, which whoever wants to know reads."""
+
+    def encode(self, status: Status, message: str | None, details: Any) -> bytes:
+        """Never called: only servers write them."""
+        raise NotImplementedError
+
+    def decode(self, status: Status, message: str | None, data: bytes) -> Any:
+        """Return the message."""
+        del status, message
+        return data
+
+
 class _Channel(Channel):
-    """A channel that notices if a connection has ended before the first call: gRPC's library stumbles over that."""
+    """A channel that notices if a connection has ended before the first call: gRPC's library stumbles over that.
+
+    Details of errors come as they are, in bytes.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named, status_details_codec=_Details())
 
     async def __connect__(self) -> H2Protocol:
         protocol = await super().__connect__()

@@ -8,13 +8,14 @@ Source: BuildKit's `gateway.proto`, `client/build.go`, `frontend/gateway/grpccli
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.const import Status
 
-from polyarch.buildkit.messages import pairs
+from polyarch.buildkit.containers import RemoteContainer
+from polyarch.buildkit.messages import Stat, pairs, read_stat
 from polyarch.record import field as record_field
 from polyarch.record import frozen
 from polyarch.wire import Message, field, present
@@ -81,6 +82,21 @@ class Gateway:
     async def evaluate(self, ref: Ref) -> None:
         """Have a result built."""
         await self._call("Evaluate", field(1, ref.id))
+
+    async def list(self, ref: Ref, path: str) -> Sequence[Stat]:
+        """Return the entries of a directory of a result, which is built for it."""
+        told = Message(await self._call("ReadDir", field(1, ref.id) + field(2, path)))
+        return [read_stat(each) for each in told.messages(1)]
+
+    async def read(self, ref: Ref, path: str, offset: int, size: int) -> bytes:
+        """Return a part of a file of a result, `size` bytes at most, or (0) all."""
+        limits = field(1, offset) + field(2, size)
+        request = field(1, ref.id) + field(2, path) + (field(3, limits) if limits else b"")
+        return Message(await self._call("ReadFile", request)).bytes(1)
+
+    def container(self) -> RemoteContainer:
+        """Return a container that isn't opened yet."""
+        return RemoteContainer(self._channel, self._ref)
 
     async def finish(self, solved: Solved) -> None:
         """Make it the result of the build."""

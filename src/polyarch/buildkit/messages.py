@@ -24,6 +24,7 @@ __all__ = [
     "pairs",
     "read_packet",
     "read_pairs",
+    "read_stat",
     "read_workers",
     "solve_request",
 ]
@@ -188,7 +189,7 @@ def packet_bytes(packet: Packet) -> bytes:
 def read_packet(data: bytes) -> Packet:
     """Read a packet. Raises IntegrityError."""
     message = Message(data)
-    told = [_read_stat(each) for each in message.messages(2)]
+    told = [read_stat(each) for each in message.messages(2)]
     return Packet(
         kind=message.integer(1),
         id=message.integer(3),
@@ -197,7 +198,8 @@ def read_packet(data: bytes) -> Packet:
     )
 
 
-def _read_stat(message: Message) -> Stat:
+def read_stat(message: Message) -> Stat:
+    """Read what is told of a file."""
     return Stat(
         path=message.text(1),
         mode=message.integer(2),

@@ -27,6 +27,7 @@ def _entry(name: str, at: str, summary: str, *aliases: str, hidden: bool = False
 
 GROUPS = {
     "binfmt": "Show, install and remove emulators for the whole machine",
+    "dap": "Start debug adapter protocol compatible debugger",
     "history": "Commands to work on build records",
     "image": "Commands to work on images of the local store",
     "imagetools": "Commands to work on images in registry",
@@ -38,6 +39,9 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("bake", "baking.bake:BAKE", "Build from a file", "f"),
     _entry("build", "building.build:BUILD", "Start a build", "b"),
     _entry("create", "builders.create:CREATE", "Create a new builder instance"),
+    _entry("dap build", "debugging.dap:DAP", "Have a build debugged by an editor"),
+    _entry("dap attach", "debugging.dap:ATTACH", "Lend a terminal to a debugger", hidden=True),
+    _entry("debug", "debugging.debug:DEBUG", "Start debugger (experimental)"),
     _entry("du", "cache.du:DU", "Disk usage"),
     _entry("dial-stdio", "serving.serve:DIAL", "Answer a client of BuildKit's API over a pipe"),
     _entry("inspect", "builders.commands:INSPECT", "Inspect current builder instance"),

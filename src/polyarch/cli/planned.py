@@ -12,13 +12,7 @@ from polyarch.errors import InputError
 
 __all__ = ["PLANNED", "refusal"]
 
-_LOOK_INSIDE = (
-    "build a stage and look around in it: {0} build --target STAGE -t NAME ., {0} run -it NAME sh"
-)
-
 PLANNED: Mapping[str, tuple[str, str]] = {
-    "dap": ("dap isn't there yet, debuggers can't be connected", _LOOK_INSIDE),
-    "debug": ("debug isn't there yet, it is planned", _LOOK_INSIDE),
     "install": (
         "install isn't there: since Docker 23, docker build leads to the plugin buildx by itself",
         "make polyarch that plugin: polyarch plugin install",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from polyarch.engine.engine import Engine
     from polyarch.runtime.foreign import Emulation
     from polyarch.worker.exec import StepRunner
+    from polyarch.worker.work import Left
 
 __all__ = ["Built", "Crew", "Part", "Sources"]
 
@@ -49,7 +50,8 @@ class Sources:
 class Part:
     """What one request has solved: its graph, and where the graph's sources come from.
 
-    `explain` says who else is to hear why steps ran; `caches` are those of others.
+    `explain` says who else is to hear why steps ran; `caches` are those of others. `left` is told of what steps that fail
+    have left, in the place of the engine's caller.
     """
 
     graph: Graph
@@ -57,6 +59,7 @@ class Part:
     request: BuildRequest
     explain: Explain = field(default_factory=Explain)
     caches: CacheSession | None = None
+    left: Left | None = None
 
 
 @frozen
@@ -118,14 +121,14 @@ class Crew:
         )
 
     def _steps(self) -> StepRunner:
-        sources, caches = self._part.sources, self._part.caches
+        sources, caches, caller = self._part.sources, self._part.caches, self._engine.caller
         return self._engine.programs.get().step_runner(
             sources.images,
             sources.remote,
             self.emulated,
             self._note_emulation,
             caches.mounts if caches else None,
-            self._engine.caller.left if self._engine.caller else None,
+            self._part.left or (caller.left if caller else None),
         )
 
     def _note_emulation(self, platform: Platform, emulation: Emulation) -> None:

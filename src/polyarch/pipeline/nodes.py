@@ -15,12 +15,14 @@ from pathlib import Path
 from polyarch.builders.values import DOCKER_DRIVER, LOCAL_ENDPOINT, SavedBuilder
 from polyarch.buildkit.build import ask_remotely, build_remotely
 from polyarch.buildkit.contexts import Offered
-from polyarch.buildkit.work import Remote, Steer
+from polyarch.buildkit.gateway import Gateway, Solved
+from polyarch.buildkit.work import Asked, Remote, Steer
 from polyarch.drivers.inside import check_inside
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
-from polyarch.errors import InputError
+from polyarch.errors import InputError, PolyarchError
 from polyarch.pipeline.choosing import Nodes, Part, with_node_name
+from polyarch.pipeline.company import ALONE, Company
 from polyarch.pipeline.frontend import is_read_here, own_frontend
 from polyarch.pipeline.parts import (
     Joining,
@@ -37,12 +39,15 @@ from polyarch.pipeline.taking import Taking
 from polyarch.platforms import host
 from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import frozen, replace
+from polyarch.request.ref import new_ref
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 from polyarch.threads import side_by_side
 
 __all__ = [
+    "Beside",
     "Building",
+    "NoGraph",
     "ask_on_nodes",
     "build_on_nodes",
 ]
@@ -53,6 +58,22 @@ _GATEWAY_LABEL = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
 """By which the worker of Docker's engine tells the address that containers reach the engine's machine by."""
 
 
+class NoGraph(PolyarchError):
+    """A daemon's frontend doesn't tell of the graph that it makes."""
+
+
+@frozen
+class Beside:
+    """What goes along with a request: the company of a part that is built here, and what is put around that which asks a daemon.
+
+    `around` is given the request of the part and the daemon's address. What it returns may raise NoGraph; then the
+    Dockerfile is read here.
+    """
+
+    company: Callable[[BuildRequest], Company]
+    around: Callable[[BuildRequest, str, Steer], Steer]
+
+
 def build_on_nodes(
     engine: Engine,
     builder: SavedBuilder,
@@ -61,13 +82,16 @@ def build_on_nodes(
     sink: Sink,
     cancel: CancelToken,
     explain: Explain | None = None,
+    beside: Beside | None = None,
 ) -> BuildResult:
-    """Carry out a request on a builder's nodes.
+    """Carry out a request on a builder's nodes, with what goes along with it.
 
     Raises MachineError where no node has a platform, InputError for outputs that can't be joined, and what builds raise.
     """
     nodes = Nodes.look_at(engine, builder, (request,), request.context, sink, cancel)
-    building = Building(engine=engine, nodes=nodes, sink=sink, cancel=cancel, explain=explain)
+    building = Building(
+        engine=engine, nodes=nodes, sink=sink, cancel=cancel, explain=explain, beside=beside
+    )
     return building.whole(nodes.parts(request), request)
 
 
@@ -133,6 +157,11 @@ def _plainly(_part: Part) -> Steer | None:
     return None
 
 
+async def _asked(gateway: Gateway, asked: Asked) -> Solved:
+    """Ask a daemon's frontend what a plain build would ask it."""
+    return await gateway.solve(asked.frontend, asked.attributes, {})
+
+
 @frozen
 class Building:
     """What all parts are built with; `steer` asks the frontend of a part's daemon, if it's not to be asked plainly."""
@@ -143,6 +172,7 @@ class Building:
     cancel: CancelToken
     explain: Explain | None = None
     steer: Callable[[Part], Steer | None] = _plainly
+    beside: Beside | None = None
 
     def whole(self, parts: Sequence[Part], request: BuildRequest) -> BuildResult:
         """Build all parts of a request, join them, and sign what that makes before it has a name."""
@@ -199,7 +229,12 @@ class Building:
         """Build one part on its node."""
         if part.node.endpoint == LOCAL_ENDPOINT:
             return recorded_build(
-                self.engine, request, sink=self.sink, cancel=self.cancel, explain=self.explain
+                self.engine,
+                request,
+                sink=self.sink,
+                cancel=self.cancel,
+                explain=self.explain,
+                company=self.beside.company(request) if self.beside is not None else ALONE,
             )
         remote = self.nodes.drivers[part.node.name].remote()
         if remote.is_engine:
@@ -207,14 +242,26 @@ class Building:
         steer = self.steer(part)
         if steer is None and is_read_here(self.engine.environ):
             return self._read_here(remote, part, request)
+        here = request
         request = _with_dockerfile(self.engine, request, self.sink, self.cancel)
-        return self._remotely(remote, request, steer)
+        if self.beside is None:
+            return self._remotely(remote, request, steer)
+        try:
+            around = self.beside.around(request, remote.address, steer or _asked)
+            return self._remotely(remote, request, around)
+        except NoGraph:
+            # A daemon knows what it has told of a build by its ref.
+            ref = new_ref(self.nodes.builder.name, part.node.name)
+            return self._read_here(remote, part, replace(here, ref=ref))
 
     def _read_here(self, remote: Remote, part: Part, request: BuildRequest) -> BuildResult:
         """Give a daemon graphs in place of a Dockerfile."""
         own = (*self.nodes.states[part.node.name].platforms, host())[0]
         with own_frontend(self.engine, request, own, self.sink, self.cancel) as frontend:
-            return self._remotely(remote, request, frontend.steer, frontend)
+            steer: Steer = frontend.steer
+            if self.beside is not None:
+                steer = self.beside.around(request, remote.address, steer)
+            return self._remotely(remote, request, steer, frontend)
 
     def _remotely(
         self,

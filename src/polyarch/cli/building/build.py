@@ -40,6 +40,7 @@ from polyarch.request.ref import local_state, new_ref
 from polyarch.request.values import Output, OutputType
 
 if TYPE_CHECKING:
+    from polyarch.debugger.hands import Debugger
     from polyarch.request.emulated import EmulatedStep
     from polyarch.request.result import BuildResult
 
@@ -48,6 +49,7 @@ __all__ = [
     "distinct",
     "metadata",
     "progress_mode",
+    "run_build",
     "settings_for",
     "warnings_for_metadata",
     "write_metadata",
@@ -68,6 +70,11 @@ class _Chosen:
 
 
 def _run(options: Options, context: Context) -> int:
+    return run_build(options, context)
+
+
+def run_build(options: Options, context: Context, debugger: Debugger | None = None) -> int:
+    """Carry out `build`, with a debugger beside it. Raises as building does."""
     context = with_proxy(options, with_network(options, context))
     for warning in ignored_flags(options):
         context.warn(warning)
@@ -89,7 +96,7 @@ def _run(options: Options, context: Context) -> int:
         asked = _asked_for(options, flags, chosen, context)
         if asked.call is None:
             builders.note_build(asked.request.ref, local_state(asked.request))
-            result = _solve(asked, chosen, context, display, options)
+            result = _solve(asked, chosen, (context, display), options, debugger)
         else:
             # For those who ask only.
             from polyarch.cli.building.asking import ask, write_answer  # noqa: PLC0415
@@ -136,8 +143,13 @@ def _has_no_output(options: Options, flags: BuildFlags) -> bool:
 
 
 def _solve(
-    asked: Asked, chosen: _Chosen, context: Context, display: Display, options: Options
+    asked: Asked,
+    chosen: _Chosen,
+    shown: tuple[Context, Display],
+    options: Options,
+    debugger: Debugger | None,
 ) -> BuildResult:
+    context, display = shown
     is_elsewhere = chosen.builder.is_elsewhere
     # What a node on another machine was given is for the daemon there.
     node = BuilderNode(name=chosen.node.name) if is_elsewhere else chosen.node
@@ -163,6 +175,7 @@ def _solve(
             explains=options.is_set("explain"),
             verifies=verifies,
             builder=chosen.builder if is_elsewhere else None,
+            debugger=debugger,
         )
         return solve(engine, asked.request, context, display, wishes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from polyarch.builders.values import SavedBuilder
 from polyarch.buildkit.needs import require_grpc
@@ -14,11 +15,16 @@ from polyarch.cli.frame.interrupt import cancel_on_signals
 from polyarch.cluster.needs import require_dask
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
+from polyarch.errors import InputError
+from polyarch.pipeline.company import ALONE, Company
 from polyarch.pipeline.recorded import recorded_build
 from polyarch.record import frozen
 from polyarch.request.explanation import Explanation
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
+
+if TYPE_CHECKING:
+    from polyarch.debugger.hands import Debugger
 
 __all__ = ["Wishes", "solve"]
 
@@ -27,12 +33,13 @@ __all__ = ["Wishes", "solve"]
 class Wishes:
     """What is wanted beside the result: below all progress why steps ran, and first of all whether it can be reproduced.
 
-    `builder` has other nodes than this machine, if it isn't None.
+    `builder` has other nodes than this machine, if it isn't None. `debugger` goes along, if there is one.
     """
 
     explains: bool = False
     verifies: bool = False
     builder: SavedBuilder | None = None
+    debugger: Debugger | None = None
 
 
 def solve(
@@ -53,8 +60,15 @@ def solve(
 
             check_reproducible(engine, request, display, cancel, said.append)
         stack.enter_context(solving())
+        if wishes.debugger is not None:
+            wishes.debugger.attend(cancel)
         explaining = Explain(live=wishes.explains, number=display.number, tell=told.append)
         if wishes.builder is not None and wishes.builder.is_cluster:
+            if wishes.debugger is not None:
+                raise InputError(
+                    "builds of a Dask cluster can't be debugged",
+                    hint="debug on this machine: --builder default",
+                )
             # Dask, which takes most of a second.
             require_dask()
             from polyarch.cluster.build import build_on_cluster  # noqa: PLC0415
@@ -67,10 +81,38 @@ def solve(
             require_grpc()
             from polyarch.pipeline.nodes import build_on_nodes  # noqa: PLC0415
 
+            beside = watched = None
+            if wishes.debugger is not None:
+                from polyarch.debugger.daemons import Watched, beside_of  # noqa: PLC0415 as above
+
+                watched = Watched(display)
+                beside = beside_of(wishes.debugger, watched)
             return build_on_nodes(
-                engine, wishes.builder, request, sink=display, cancel=cancel, explain=explaining
+                engine,
+                wishes.builder,
+                request,
+                sink=watched or display,
+                cancel=cancel,
+                explain=explaining,
+                beside=beside,
             )
-        return recorded_build(engine, request, sink=display, cancel=cancel, explain=explaining)
+        return recorded_build(
+            engine,
+            request,
+            sink=display,
+            cancel=cancel,
+            explain=explaining,
+            company=_company(wishes.debugger, request),
+        )
+
+
+def _company(debugger: Debugger | None, request: BuildRequest) -> Company:
+    if debugger is None:
+        return ALONE
+    # For those who debug.
+    from polyarch.debugger.own import DebuggedCompany  # noqa: PLC0415
+
+    return DebuggedCompany(debugger, request)
 
 
 def _say(lines: Sequence[str], context: Context) -> None:

@@ -127,6 +127,11 @@ class Options:
         """The value of a flag that takes a size, in bytes."""
         return ram_in_bytes(self.text(name) or "0")
 
+    def with_others(self, others: Options, named: Mapping[str, str]) -> Options:
+        """Return these flags with those of another call of the command before them, and values by name before both."""
+        values = {**self._values, **others._values, **{name: (v,) for name, v in named.items()}}
+        return Options(arguments=self.arguments, _flags=self._flags, _values=values)
+
     def seconds(self, name: str) -> float:
         """The value of a flag that takes a duration."""
         return parse_duration(self.text(name) or "0") / 1e9

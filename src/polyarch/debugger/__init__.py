@@ -1,0 +1,1 @@
+"""Builds that stop before their steps: debug adapters of editors, and the monitor of `debug build`."""

@@ -1,0 +1,1 @@
+"""An editor as a debug adapter sees one."""
