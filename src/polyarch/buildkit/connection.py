@@ -13,7 +13,8 @@ from typing import Any
 
 from grpclib.client import Channel, Handler
 from grpclib.config import Configuration
-from grpclib.encoding.base import CodecBase
+from grpclib.const import Status
+from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.protocol import H2Protocol
 
@@ -114,6 +115,20 @@ class _Protocol(H2Protocol):
         return Said(said)
 
 
+class _Details(StatusDetailsCodecBase):
+    """Details of errors are bytes, which are looked at where an error becomes ours."""
+
+    def encode(self, status: Status, message: str | None, details: Any) -> bytes:
+        """Return nothing: clients send none."""
+        del status, message, details
+        return b""
+
+    def decode(self, status: Status, message: str | None, data: bytes) -> bytes:
+        """Return the whole status."""
+        del status, message
+        return data
+
+
 class _Channel(Channel):
     """A channel that notices if a connection has ended before the first call: gRPC's library stumbles over that.
 
@@ -124,7 +139,7 @@ class _Channel(Channel):
     """Of the program on the way, if there is one."""
 
     def __init__(self, *words: Any, **more: Any) -> None:
-        super().__init__(*words, **more)
+        super().__init__(*words, status_details_codec=_Details(), **more)
         self._former: list[_Protocol] = []
 
     @property

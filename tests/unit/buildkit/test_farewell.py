@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import RequestReceived
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, PingFrame, SettingsFrame
 
 from polyarch.buildkit.api import Api
@@ -20,12 +14,11 @@ from polyarch.buildkit.farewell import Farewell
 from polyarch.buildkit.nodes import ask
 from polyarch.errors import RemoteError
 from tests.support.network.buildkitserver import remote_at
+from tests.support.network.daemons import Answer, answer, daemon, hang_up
 
 GOODBYE = GoAwayFrame(last_stream_id=2**31 - 1, additional_data=b"graceful_stop")
 PING = PingFrame(opaque_data=b"\0" * 8)
 OTHERS = (SettingsFrame(), DataFrame(stream_id=1, data=b"\7" * 300), PING)
-
-Answer = Callable[[socket.socket, H2Connection, int], None]
 
 
 def written(*frames: Frame) -> bytes:
@@ -59,66 +52,25 @@ def test_what_is_no_http2_is_handed_on() -> None:
     assert not farewell.has_spoken
 
 
-@contextmanager
-def daemon(path: Path, *answers: Answer) -> Iterator[None]:
-    """Answer the first request of each connection, one after the other, each in its way."""
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(str(path))
-    listening.listen()
-
-    def serve() -> None:
-        with suppress(OSError), ThreadPoolExecutor(len(answers)) as connections:
-            for answer in answers:
-                connections.submit(_serve, listening.accept()[0], answer)
-
-    thread = threading.Thread(target=serve, name="daemon")
-    thread.start()
-    try:
-        yield
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        thread.join()
-        listening.close()
-
-
-def _serve(connection: socket.socket, answer: Answer) -> None:
-    h2 = H2Connection(H2Configuration(client_side=False))
-    h2.initiate_connection()
-    with connection, suppress(ConnectionError):
-        connection.sendall(h2.data_to_send())
-        while data := connection.recv(1 << 16):
-            for event in h2.receive_data(data):
-                if isinstance(event, RequestReceived):
-                    answer(connection, h2, event.stream_id)
-                    return
-            connection.sendall(h2.data_to_send())
-
-
-def _answer(connection: socket.socket, h2: H2Connection, stream: int) -> None:
+def _stay(connection: socket.socket, h2: H2Connection, stream: int) -> None:
     """Answer, and wait for the client to leave."""
-    _answer_at_once(connection, h2, stream)
+    answer(connection, h2, stream)
     while connection.recv(1 << 16):
         pass
 
 
-def _answer_at_once(connection: socket.socket, h2: H2Connection, stream: int) -> None:
-    h2.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc+proto")])
-    h2.send_data(stream, b"\0\0\0\0\0")
-    h2.send_headers(stream, [("grpc-status", "0")], end_stream=True)
-    connection.sendall(h2.data_to_send())
-
-
 def _leave_and_answer(connection: socket.socket, h2: H2Connection, stream: int) -> None:
     connection.sendall(written(GOODBYE, PING))
-    _answer(connection, h2, stream)
+    _stay(connection, h2, stream)
 
 
 def _leave(connection: socket.socket, _h2: H2Connection, _stream: int) -> None:
     connection.sendall(written(GOODBYE))
+    hang_up(connection)
 
 
-def _break_off(_connection: socket.socket, _h2: H2Connection, _stream: int) -> None:
-    """Say nothing."""
+def _break_off(connection: socket.socket, _h2: H2Connection, _stream: int) -> None:
+    hang_up(connection)
 
 
 def test_what_is_under_way_is_answered(tmp_path: Path) -> None:
@@ -136,17 +88,17 @@ def test_what_comes_after_goes_another_way(tmp_path: Path) -> None:
     async def twice(api: Api) -> tuple[str, str]:
         return await api.version(), await api.version()
 
-    with daemon(path, _leave_and_answer, _answer):
+    with daemon(path, _leave_and_answer, _stay):
         assert ask(remote_at(f"unix://{path}"), twice) == ("", "")
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("way", "told"),
     [(_leave, "hung up: it was told to stop"), (_break_off, "hung up: the connection was closed")],
 )
-def test_what_is_not_answered_says_why(tmp_path: Path, answer: Answer, told: str) -> None:
+def test_what_is_not_answered_says_why(tmp_path: Path, way: Answer, told: str) -> None:
     path = tmp_path / "d.sock"
-    with daemon(path, answer), pytest.raises(RemoteError) as raised:
+    with daemon(path, way), pytest.raises(RemoteError) as raised:
         ask(remote_at(f"unix://{path}"), lambda api: api.version())
 
     assert str(raised.value) == f"the builder at unix://{path} {told}"
