@@ -21,6 +21,7 @@ from polyarch.buildkit.messages import (
     solve_request,
 )
 from polyarch.errors import Cancelled, PolyarchError, RemoteError
+from polyarch.history.failure import place_of
 from polyarch.history.status import events_in
 from polyarch.progress import Event
 from polyarch.wire import Message, field
@@ -80,7 +81,8 @@ def _error_of(error: GRPCError, where: str) -> PolyarchError:
             f"the builder at {where} is too old: {message}",
             hint="BuildKit 0.9 and newer is understood",
         )
-    return SolveFailed(message)
+    status = error.details if isinstance(error.details, bytes) else b""
+    return SolveFailed(message, place=place_of(status))
 
 
 class Api:

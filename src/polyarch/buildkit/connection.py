@@ -19,6 +19,7 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.protocol import H2Protocol
 
 from polyarch.buildkit.address import Target
+from polyarch.buildkit.farewell import Farewell
 from polyarch.buildkit.lastwords import LastWords, spoken
 from polyarch.errors import MachineError
 
@@ -84,15 +85,46 @@ def _tls(options: Mapping[str, str]) -> ssl.SSLContext | None:
     return context
 
 
+class Said(str):
+    """What is known of why a connection ended: as gRPC's library hands errors on as texts, one that is told from its own."""
+
+    __slots__ = ()
+
+
+class _Protocol(H2Protocol):
+    """HTTP/2 with a daemon that may go away in good order; where the connection ends, the calls that wait fail with the reason."""
+
+    words: LastWords
+    farewell: Farewell
+
+    def data_received(self, data: bytes) -> None:
+        if passed := self.farewell.without(data):
+            super().data_received(passed)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        del exc
+        self.processor.close(reason=self.ending())
+
+    def ending(self) -> str:
+        """Return why the connection has ended."""
+        said = str(self.words)
+        if self.farewell.is_said:
+            return Said("it was told to stop" + (f" ({said})" if said else ""))
+        if not said and self.farewell.has_spoken:
+            return Said("the connection was closed")
+        return Said(said)
+
+
 class _Details(StatusDetailsCodecBase):
-    """Details of errors: a status of Google's, which whoever wants to know reads."""
+    """Details of errors are bytes, which are looked at where an error becomes ours."""
 
     def encode(self, status: Status, message: str | None, details: Any) -> bytes:
-        """Never called: only servers write them."""
-        raise NotImplementedError
+        """Return nothing: clients send none."""
+        del status, message, details
+        return b""
 
-    def decode(self, status: Status, message: str | None, data: bytes) -> Any:
-        """Return the message."""
+    def decode(self, status: Status, message: str | None, data: bytes) -> bytes:
+        """Return the whole status."""
         del status, message
         return data
 
@@ -100,37 +132,41 @@ class _Details(StatusDetailsCodecBase):
 class _Channel(Channel):
     """A channel that notices if a connection has ended before the first call: gRPC's library stumbles over that.
 
-    Details of errors come as they are, in bytes.
+    What is called after the daemon said goodbye is called by another connection.
     """
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named, status_details_codec=_Details())
+    _words = LastWords()
+    """Of the program on the way, if there is one."""
+
+    def __init__(self, *words: Any, **more: Any) -> None:
+        super().__init__(*words, status_details_codec=_Details(), **more)
+        self._former: list[_Protocol] = []
+
+    @property
+    def _connected(self) -> bool:
+        protocol = self._protocol
+        if isinstance(protocol, _Protocol) and protocol.farewell.is_said:
+            self._former.append(protocol)
+            self._protocol = None
+        return super()._connected
 
     async def __connect__(self) -> H2Protocol:
         protocol = await super().__connect__()
         if getattr(protocol.handler, "connection_lost", False):
-            raise StreamTerminatedError(self._ending())
+            assert isinstance(protocol, _Protocol)
+            raise StreamTerminatedError(protocol.ending())
         return protocol
 
-    def _ending(self) -> str:
-        """Return why a connection has ended."""
-        return "Connection lost"
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = _Protocol(Handler(), self._config, self._h2_config)
+        protocol.words, protocol.farewell = self._words, Farewell()
+        return protocol
 
-
-class Said(str):
-    """What a program said when a connection ended: as gRPC's library hands errors on as texts, one that is told from its own."""
-
-    __slots__ = ()
-
-
-class _Protocol(H2Protocol):
-    """HTTP/2 through a program; where that ends, the calls that wait for answers fail with its last words."""
-
-    words: LastWords
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        del exc
-        self.processor.close(reason=Said(self.words))
+    def close(self) -> None:
+        """End the connection, and those before it."""
+        super().close()
+        for protocol in self._former:
+            protocol.processor.close()
 
 
 class _Printed(LastWords):
@@ -160,14 +196,6 @@ class _ThroughProgram(_Channel):
         super().__init__(path="/", codec=BytesCodec())
         self._words = words
 
-    def _ending(self) -> str:
-        return Said(self._words)
-
-    def _protocol_factory(self) -> H2Protocol:
-        protocol = _Protocol(Handler(), self._config, self._h2_config)
-        protocol.words = self._words
-        return protocol
-
 
 class _DialedChannel(_ThroughProgram):
     """A channel through a socket that somebody else connects."""
@@ -191,19 +219,20 @@ class _ProgramChannel(_ThroughProgram):
         super().__init__(printed)
         self._printed = printed
         self._program = program
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     async def _create_connection(self) -> Any:
         loop = asyncio.get_running_loop()
-        self._process, connection = _started(self._program, self._printed.descriptor)
+        process, connection = _started(self._program, self._printed.descriptor)
+        self._processes.append(process)
         _, protocol = await loop.create_connection(self._protocol_factory, sock=connection)
         return protocol
 
     def close(self) -> None:
         """End the connection, and the program."""
         super().close()
-        if self._process is not None:
-            _end(self._process)
+        for process in self._processes:
+            _end(process)
         self._printed.close()
 
 

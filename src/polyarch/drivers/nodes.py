@@ -14,6 +14,7 @@ from polyarch.builders.values import (
 )
 from polyarch.buildkit.address import Target, parse_target
 from polyarch.buildkit.build import Remote
+from polyarch.buildkit.nodes import wait_for
 from polyarch.drivers.container import container_node
 from polyarch.drivers.driver import NodeDriver, Status
 from polyarch.drivers.kubernetes.needs import require_kubernetes
@@ -45,7 +46,8 @@ class _Found:
         return Status.RUNNING
 
     def boot(self, sink: Sink) -> None:
-        """Leave it to its owner."""
+        """Wait for it: its owner may be starting it."""
+        wait_for(self.found, sink)
 
     def stop(self) -> None:
         """Leave it running."""

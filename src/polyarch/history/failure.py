@@ -15,7 +15,7 @@ from polyarch.oci.fields import Fields, read_document
 from polyarch.record import replace
 from polyarch.wire import fields
 
-__all__ = ["explained"]
+__all__ = ["explained", "place_of"]
 
 _DETAILS = 3
 _TYPE, _VALUE = 1, 2
@@ -33,10 +33,22 @@ def explained(error: BuildError, status: bytes) -> BuildError:
             if kind.endswith(_VERTEX):
                 error = replace(error, step=detail.text("digest"))
             elif kind.endswith(_SOURCE):
-                error = replace(error, excerpt=_excerpt(detail))
+                place = _place(detail)
+                error = replace(error, excerpt=place.excerpt() if place is not None else "")
     except (IntegrityError, ValueError):
         return error
     return error
+
+
+def place_of(status: bytes) -> Location | None:
+    """Return the place in the Dockerfile that a status has, None if it has none, or can't be read."""
+    try:
+        for kind, detail in _details(status):
+            if kind.endswith(_SOURCE):
+                return _place(detail)
+    except (IntegrityError, ValueError):
+        pass
+    return None
 
 
 def _details(status: bytes) -> Iterator[tuple[str, Fields]]:
@@ -51,7 +63,7 @@ def _details(status: bytes) -> Iterator[tuple[str, Fields]]:
                 yield name, read_document(data)
 
 
-def _excerpt(source: Fields) -> str:
+def _place(source: Fields) -> Location | None:
     info = source.object("info")
     text = base64.b64decode(info.text("data"), validate=True).decode("utf-8", "replace")
     places = [
@@ -59,10 +71,10 @@ def _excerpt(source: Fields) -> str:
         for each in source.objects("ranges")
     ]
     if not places:
-        return ""
+        return None
     start, end = min(first for first, _ in places), max(last for _, last in places)
     name = SourceText(name=info.text("filename"), text=text)
-    return Location(source=name, start=start, end=end).excerpt()
+    return Location(source=name, start=start, end=end)
 
 
 def _line(place: Fields, key: str) -> int:

@@ -103,17 +103,15 @@ def _look_at_all(
 
     def look(node: BuilderNode) -> None:
         driver = drivers[node.name]
+        own = with_node_name(sink, node.name) if len(nodes) > 1 else sink
         try:
             # What is started may take minutes.
             with cancellable(cancel):
-                if driver.status() is not Status.RUNNING:
-                    driver.boot(with_node_name(sink, node.name) if len(nodes) > 1 else sink)
+                states[node.name] = _look_at(driver, own)
         except Cancelled:
             raise
         except PolyarchError as error:
             states[node.name] = RemoteState(error=str(error))
-        else:
-            states[node.name] = look_at(driver.remote())
 
     tasks = [partial(look, node) for node in nodes]
     if tasks:
@@ -127,6 +125,16 @@ def _look_at_all(
             hint=f"polyarch inspect {builder.name} tells of all nodes",
         )
     return states
+
+
+def _look_at(driver: NodeDriver, sink: Sink) -> RemoteState:
+    if driver.status() is not Status.RUNNING:
+        driver.boot(sink)
+    state = look_at(driver.remote())
+    if not state.is_absent:
+        return state
+    driver.boot(sink)
+    return look_at(driver.remote())
 
 
 def _first_platform(builder: SavedBuilder, states: dict[str, RemoteState]) -> Platform:

@@ -41,7 +41,8 @@ class FakeCluster:
     """What a cluster has, by kind and then by namespace and name, and what it was asked. `program` is started for an exec.
 
     `forbidden` are verbs and resources that nobody may use, `waiting` is the reason why no pod becomes ready, `notes` are
-    the messages of events about pods.
+    the messages of events about pods. `state` is what pods are like instead, as the API has it, and `printed` what their containers printed;
+    `troubles` are what the next attempts to enter a pod are answered with. All of it answers as Kubernetes 1.36 does.
     """
 
     directory: Path
@@ -50,6 +51,9 @@ class FakeCluster:
     forbidden: set[str] = field(default_factory=set)
     waiting: str = ""
     notes: tuple[str, ...] = ()
+    state: dict[str, Any] | None = None
+    printed: str = ""
+    troubles: list[tuple[int, str]] = field(default_factory=list)
     objects: dict[str, dict[str, dict[str, Any]]] = field(
         default_factory=lambda: {kind: {} for kind in (*_KINDS, "pods", "persistentvolumeclaims")}
     )
@@ -111,12 +115,17 @@ def _run_pods(cluster: FakeCluster, workload: dict[str, Any]) -> None:
         cluster.objects["pods"][f"{meta['namespace']}/{name}"] = {
             "metadata": {"name": name, **spec["template"]["metadata"]},
             "spec": spec["template"]["spec"],
-            "status": {
+            "status": cluster.state
+            or {
                 "phase": "Pending" if cluster.waiting else "Running",
+                "conditions": [
+                    {"type": "PodScheduled", "status": "True"},
+                    {"type": "Ready", "status": "False" if cluster.waiting else "True"},
+                ],
                 "containerStatuses": [_container_status(state, ready=not cluster.waiting)],
             },
         }
-    ready = 0 if cluster.waiting else spec.get("replicas", 1)
+    ready = 0 if cluster.waiting or cluster.state else spec.get("replicas", 1)
     workload["status"] = {"readyReplicas": ready, "replicas": spec.get("replicas", 1)}
 
 
@@ -129,6 +138,20 @@ def _container_status(state: Mapping[str, Any], *, ready: bool) -> dict[str, Any
 def _status(code: int, reason: str, message: str) -> web.Response:
     document = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message}
     return web.json_response({**document, "reason": reason, "code": code}, status=code)
+
+
+def _forbidden(request: web.Request, kind: str, name: str, what: str) -> web.Response:
+    """Return the answer to who may not do something."""
+    verb = {"GET": "get" if name else "list", "POST": "create", "PUT": "update"}
+    group = "apps" if request.path.startswith("/apis/apps/") else ""
+    whole = f"{kind}.{group}" if group else kind
+    return _status(
+        403,
+        "Forbidden",
+        f"{whole}{f' {json.dumps(name)}' if name else ''} is forbidden: "
+        f'User "tests" cannot {verb.get(request.method, "delete")} resource "{what}" '
+        f'in API group "{group}" in the namespace "{request.match_info["namespace"]}"',
+    )
 
 
 class _Server:
@@ -147,6 +170,7 @@ class _Server:
             self.app.router.add_put(f"{path}/{{name}}", self._replace)
             self.app.router.add_delete(f"{path}/{{name}}", self._delete)
             self.app.router.add_get(f"{path}/{{name}}/exec", self._exec)
+            self.app.router.add_get(f"{path}/{{name}}/log", self._log)
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -156,15 +180,15 @@ class _Server:
         certificate = request.transport.get_extra_info("peercert")
         if not certificate and request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return _status(401, "Unauthorized", "Unauthorized")
-        kind = request.match_info.get("kind", "")
-        what = "pods/exec" if request.path.endswith("/exec") else kind
-        asked = f"{request.method} {what}"
-        self.cluster.asked.append(asked)
-        if asked in self.cluster.forbidden:
-            user = "cannot do that"
-            return _status(
-                403, "Forbidden", f'{what} is forbidden: User "tests" {user} in the API group ""'
-            )
+        kind, name = request.match_info.get("kind", ""), request.match_info.get("name", "")
+        part = request.path.rpartition("/")[2]
+        what = f"{kind}/{part}" if part in {"exec", "log"} else kind
+        self.cluster.asked.append(f"{request.method} {what}")
+        if self.cluster.asked[-1] in self.cluster.forbidden:
+            return _forbidden(request, kind, name, what)
+        if part == "exec" and "POST pods/exec" in self.cluster.forbidden:
+            # WebSockets begin with GET, but need the right to create.
+            return _status(403, "Forbidden", f'pods "{name}" is forbidden: ')
         response: web.StreamResponse = await handler(request)
         return response
 
@@ -249,9 +273,20 @@ class _Server:
 
     # --- programs ---
 
+    async def _log(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        ended = self.cluster.objects["pods"][self._key(request)]["status"]["containerStatuses"]
+        if "previous" in request.query and not any("lastState" in each for each in ended):
+            text = f'previous terminated container "buildkitd" in pod "{name}" not found'
+            return _status(400, "BadRequest", text)
+        return web.Response(text=self.cluster.printed)
+
     async def _exec(self, request: web.Request) -> web.StreamResponse:
         if self._key(request) not in self.cluster.objects["pods"]:
             return self._missing(request)
+        if self.cluster.troubles:
+            code, message = self.cluster.troubles.pop(0)
+            return _status(code, "InternalError", message)
         # Who asked may be gone again before the program runs.
         self.cluster.count(1)
         try:
@@ -294,7 +329,7 @@ def _ended(status: int) -> bytes:
         {
             "status": "Failure",
             "reason": "NonZeroExitCode",
-            "message": f"command terminated with non-zero exit code: exit status {code}",
+            "message": f"command terminated with non-zero exit code: command terminated with exit code {code}",
             "details": {"causes": causes},
         }
     ).encode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 import ssl
 import threading
@@ -10,12 +12,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from h2.connection import H2Connection
 
 from polyarch.buildkit.address import Target
+from polyarch.buildkit.api import SolveFailed
 from polyarch.buildkit.build import Remote
-from polyarch.buildkit.nodes import look_at
+from polyarch.buildkit.nodes import ask, look_at
+from polyarch.wire import field
 from tests.support.network.buildkitserver import remote_at
 from tests.support.network.certificates import make_certificates, server_side
+from tests.support.network.daemons import answer, daemon, hang_up
 
 
 @contextmanager
@@ -103,3 +109,26 @@ def test_an_address_where_nobody_is() -> None:
         told = look_at(remote_at(address)).error
 
     assert told == f"the builder at {address} can't be reached: Connection refused"
+
+
+def test_an_error_has_its_place_in_the_dockerfile(tmp_path: Path) -> None:
+    data = base64.b64encode(b"FROM scratch\nRUN false\n").decode()
+    source = {
+        "info": {"filename": "Dockerfile", "data": data},
+        "ranges": [{"start": {"line": 2}, "end": {"line": 2}}],
+    }
+    kind = "github.com/moby/buildkit/errdefs.Source+json"
+    detail = field(1, kind) + field(2, json.dumps(source).encode())
+    status = base64.b64encode(field(1, 2) + field(2, "no") + field(3, detail)).decode()
+
+    def fail(connection: socket.socket, h2: H2Connection, stream: int) -> None:
+        told = {"grpc_status": "2", "grpc_message": "no", "grpc_status_details_bin": status}
+        answer(connection, h2, stream, **told)
+        hang_up(connection)
+
+    path = tmp_path / "d.sock"
+    with daemon(path, fail), pytest.raises(SolveFailed, match=r"^no$") as raised:
+        ask(remote_at(f"unix://{path}"), lambda api: api.version())
+
+    assert raised.value.place is not None
+    assert ">>> RUN false\n" in raised.value.place.excerpt()

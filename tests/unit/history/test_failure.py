@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from polyarch.history.failure import explained
+from polyarch.history.failure import explained, place_of
 from polyarch.history.record import BuildError
 from polyarch.wire import field
 
@@ -36,6 +36,9 @@ def test_the_step_and_its_place_are_found() -> None:
     assert found.step == "sha256:ab"
     assert found.excerpt.splitlines()[:2] == ["Dockerfile:3", "-" * 20]
     assert "   3 | >>> RUN false" in found.excerpt
+    place = place_of(status)
+    assert place is not None
+    assert (place.line, place.excerpt()) == (3, found.excerpt)
 
 
 def test_what_cannot_be_read_tells_nothing() -> None:
@@ -49,3 +52,4 @@ def test_what_cannot_be_read_tells_nothing() -> None:
         detail("errdefs.Vertex+json", {"digest": 5}),
     ):
         assert explained(ERROR, status) == ERROR
+        assert place_of(status) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
+from polyarch.buildkit.nodes import look_at
 from polyarch.cli.display.display import open_display
 from polyarch.cli.frame.command import Context
 from polyarch.drivers.driver import NodeDriver, Status
@@ -31,7 +32,7 @@ def check_nodes(builder: SavedBuilder, context: Context) -> None:
 def boot_all(builder: SavedBuilder, context: Context) -> None:
     """Start what doesn't run, and show that. Raises PolyarchError."""
     drivers = [driver for node in builder.nodes for driver in _drivers(builder, context, node)]
-    waiting = [each for each in drivers if each.status() is not Status.RUNNING]
+    waiting = [each for each in drivers if not _is_up(each)]
     if not waiting:
         return
     display = open_display(
@@ -42,6 +43,10 @@ def boot_all(builder: SavedBuilder, context: Context) -> None:
     )
     with display:
         side_by_side([partial(each.boot, display) for each in waiting], len(waiting), name="boot")
+
+
+def _is_up(driver: NodeDriver) -> bool:
+    return driver.status() is Status.RUNNING and not look_at(driver.remote()).is_absent
 
 
 def stop_all(builder: SavedBuilder, context: Context) -> None:

@@ -105,8 +105,9 @@ def _daemon(
         found = look_at(driver.remote(), seconds or _SECONDS)
     except PolyarchError as error:
         return NodeState(status="error", error=str(error))
+    unable = "inactive" if found.is_absent else "error"
     return NodeState(
-        status="error" if found.error else "running",
+        status=unable if found.error else "running",
         version=found.version,
         platforms=found.platforms,
         labels=found.labels,

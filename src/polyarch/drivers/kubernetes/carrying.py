@@ -107,7 +107,8 @@ class _Carrier:
         # Who has closed its end expects nothing more.
         self._deadline = time.monotonic() + _LEAVE
         self._to_near.clear()
-        if self._far.subprotocol == _V5:
+        # What the library asked for by a header of its own it doesn't look at in the answer.
+        if self._far.getheaders().get("sec-websocket-protocol") == _V5:
             self._queue(bytes((_CLOSE, _STDIN)))
         self._queue((1000).to_bytes(2), ABNF.OPCODE_CLOSE)
 
@@ -167,5 +168,9 @@ def _ending(data: bytes) -> str:
         status = json.loads(data)
     except ValueError:
         return data.decode(errors="replace")
-    failed = isinstance(status, dict) and status.get("status") != "Success"
-    return str(status.get("message") or "") if failed else ""
+    if not isinstance(status, dict) or status.get("status") == "Success":
+        return ""
+    for cause in (status.get("details") or {}).get("causes") or ():
+        if cause.get("reason") == "ExitCode":
+            return f"command terminated with exit code {cause.get('message')}"
+    return str(status.get("message") or "")

@@ -6,6 +6,7 @@ import json
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +24,8 @@ from polyarch.record import frozen
 __all__ = ["Cluster", "open_cluster"]
 
 _SECONDS = 30
-_MISSING, _TAKEN = 404, 409
+_LINES = 3
+_UNKNOWN, _MISSING, _TAKEN = 400, 404, 409
 _RIGHTS = "docs/guides/builders.md has the rights that a builder's user needs"
 
 
@@ -57,6 +59,20 @@ class Cluster:
         with self._told():
             found = _ask(self._core.list_namespaced_event, self.namespace, field_selector=selector)
         return list(found.items)
+
+    def log(self, pod: str, container: str) -> bytes:
+        """Return the last lines that a container has printed; of the one before it if that was started anew."""
+        # As a text the library gives out how Python would write these bytes.
+        read = partial(
+            self._core.read_namespaced_pod_log,
+            container=container,
+            tail_lines=_LINES,
+            _preload_content=False,
+        )
+        with self._told():
+            found = _ask(partial(read, previous=True), pod, self.namespace, unless=_UNKNOWN)
+            found = found or _ask(read, pod, self.namespace)
+        return bytes(found.data)
 
     # --- what is done ---
 
@@ -175,7 +191,7 @@ def _refusal(error: ApiException, host: str, what: str) -> PolyarchError:
     if status == 403:
         return MachineError(f"the cluster at {host} forbids it{asked}: {text}", hint=_RIGHTS)
     return RemoteError(
-        f"the cluster at {host}{asked} answers {status}: {text}",
+        f"the cluster at {host}{asked}{',' if asked else ''} answers {status}: {text}",
         status=status,
         temporary=status >= 500,
     )
@@ -188,7 +204,10 @@ def _message(said: object) -> str:
         document = json.loads(text)
     except ValueError:
         return " ".join(text.split())[:500]
-    return str(document.get("message", "")) if isinstance(document, dict) else ""
+    if not isinstance(document, dict):
+        return ""
+    # Who may not enter pods is told no reason after the colon.
+    return str(document.get("message", "")).rstrip(": ")
 
 
 def _out_of_reach(host: str, error: BaseException) -> RemoteError:

@@ -17,14 +17,22 @@ from polyarch.builders.clusters import ClusterPlace, read_cluster_endpoint
 from polyarch.builders.values import BuilderNode
 from polyarch.buildkit.address import DIAL, Target
 from polyarch.buildkit.build import Remote
-from polyarch.buildkit.lastwords import LastWords
+from polyarch.buildkit.lastwords import LastWords, spoken
 from polyarch.drivers.driver import Status
 from polyarch.drivers.kubernetes.carrying import carry
 from polyarch.drivers.kubernetes.choosing import choose_pod
 from polyarch.drivers.kubernetes.cluster import Cluster, open_cluster
 from polyarch.drivers.kubernetes.manifest import CONTAINER, Manifest, manifest_of
 from polyarch.drivers.kubernetes.options import ClusterOptions, read_cluster_options
+from polyarch.drivers.kubernetes.persisting import persistently
 from polyarch.drivers.kubernetes.settings import read_cluster_settings
+from polyarch.drivers.kubernetes.troubles import (
+    ended_containers,
+    is_ready,
+    pod_troubles,
+    ready_count,
+    workload_troubles,
+)
 from polyarch.errors import MachineError, PolyarchError
 from polyarch.golang.units import human_duration
 from polyarch.progress import Sink, Step, check_cancelled, step
@@ -61,11 +69,12 @@ class ClusterNode:
         return self.options.loadbalance == "random"
 
     def _dial(self, words: LastWords) -> socket.socket:
-        running = [
-            str(pod.metadata.name)
-            for pod in self.cluster.pods(self.manifest)
-            if pod.status.phase == "Running"
-        ]
+        return persistently(partial(self._try, words))
+
+    def _try(self, words: LastWords) -> socket.socket:
+        pods = [pod for pod in self.cluster.pods(self.manifest) if pod.status.phase == "Running"]
+        # Where none is ready, one that runs may be all the same.
+        running = [str(pod.metadata.name) for pod in list(filter(is_ready, pods)) or pods]
         if not running:
             raise MachineError(
                 f"no pod of {self.manifest.name} runs in the namespace {self.cluster.namespace}",
@@ -82,7 +91,7 @@ class ClusterNode:
         found = self.cluster.workload(self.manifest)
         if found is None:
             return Status.INACTIVE
-        return Status.RUNNING if _ready(found) else Status.STOPPED
+        return Status.RUNNING if ready_count(found) else Status.STOPPED
 
     def boot(self, sink: Sink) -> None:
         """Make what there isn't, and wait until all pods are ready."""
@@ -108,7 +117,7 @@ class ClusterNode:
         told: set[str] = set()
         while True:
             found = self.cluster.workload(self.manifest)
-            ready = _ready(found) if found is not None else 0
+            ready = ready_count(found) if found is not None else 0
             if ready >= self.options.replicas:
                 return
             if time.monotonic() >= deadline:
@@ -121,25 +130,18 @@ class ClusterNode:
             time.sleep(_PAUSE)
 
     def _waiting(self) -> Iterator[str]:
-        """Give what containers say that they wait for."""
+        """Give what pods and their containers say that they wait for."""
         for pod in self.cluster.pods(self.manifest):
-            for each in (pod.status.init_container_statuses or []) + (
-                pod.status.container_statuses or []
-            ):
-                state = each.state.waiting or each.state.terminated if each.state else None
-                if state is not None and state.reason not in {None, "Completed"}:
-                    message = f": {state.message}" if state.message else ""
-                    yield f"{pod.metadata.name}: {state.reason}{message}"
+            yield from pod_troubles(pod)
 
     def _late(self, ready: int, found: Any | None) -> MachineError:
         """Return the error for pods that weren't ready in time, with what is known of the reasons."""
         name, namespace = self.manifest.name, self.cluster.namespace
-        reasons = list(_troubles(found)) if found is not None else ["it is gone"]
-        # Not everybody who may build may read what happened.
+        reasons = list(workload_troubles(found)) if found is not None else ["it is gone"]
         with suppress(PolyarchError):
-            reasons += self._waiting()
             for pod in self.cluster.pods(self.manifest):
-                reasons += self._events(str(pod.metadata.name))
+                reasons += pod_troubles(pod)
+                reasons += self._told_of(pod)
         why = f": {'; '.join(dict.fromkeys(reasons))}" if reasons else ""
         return MachineError(
             f"expected {self.options.replicas} replicas of {name} to be ready, got {ready}{why}",
@@ -147,10 +149,19 @@ class ClusterNode:
             "--driver-opt timeout=5m waits for longer",
         )
 
-    def _events(self, pod: str) -> Iterator[str]:
-        for event in self.cluster.events(pod):
-            if event.type == "Warning" and event.message:
-                yield f"{pod}: {event.reason}: {event.message}"
+    def _told_of(self, pod: Any) -> list[str]:
+        """Return what containers that ended had printed, and what was noted: not everybody who may build may read that."""
+        name = str(pod.metadata.name)
+        told = []
+        for container in ended_containers(pod):
+            with suppress(PolyarchError):
+                printed = spoken(self.cluster.log(name, container))
+                told += [f"{name}: {container} printed: {printed}"] if printed else []
+        with suppress(PolyarchError):
+            for event in self.cluster.events(name):
+                if event.type == "Warning" and event.message:
+                    told.append(f"{name}: {event.reason}: {event.message}")
+        return told
 
 
 def cluster_node(node: BuilderNode, environ: Mapping[str, str], key: str) -> ClusterNode:
@@ -178,16 +189,4 @@ def pod_target(address: str, environ: Mapping[str, str]) -> Target:
     def dial() -> socket.socket:
         return carry(cluster.run(url.netloc, query.get("container", ""), DIAL), words)
 
-    return Target(dial=dial, words=words)
-
-
-def _ready(workload: Any) -> int:
-    return int(workload.status.ready_replicas or 0) if workload.status is not None else 0
-
-
-def _troubles(workload: Any) -> Iterator[str]:
-    """Give what a Deployment says of pods that it couldn't make."""
-    for condition in workload.status.conditions or ():
-        is_failure = condition.type == "ReplicaFailure" and condition.status == "True"
-        if is_failure or (condition.type == "Progressing" and condition.status == "False"):
-            yield f"{condition.reason}: {condition.message}"
+    return Target(dial=partial(persistently, dial), words=words)

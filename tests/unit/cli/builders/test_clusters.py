@@ -184,7 +184,7 @@ def test_what_can_not_be_made(
     ("words", "forbidden", "message"),
     [
         (("stranger",), "", "doesn't know who asks: Unauthorized"),
-        ((), "GET deployments", "forbids it: deployments is forbidden"),
+        ((), "GET deployments", 'forbids it: deployments.apps "b0" is forbidden'),
     ],
 )
 def test_a_cluster_that_refuses_says_so_when_it_is_asked(

@@ -46,3 +46,20 @@ def test_who_looks_for_a_builder_in_the_list_finds_its_whole_name(tmp_path: Path
 
     assert [line.split()[0] for line in listed if line.startswith(name)] == [name]
     assert any(f"\\_ {name}0 " in line for line in listed)
+
+
+def test_a_daemon_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polyarch.buildkit.nodes._SECONDS", 0.0)
+    address = f"unix://{tmp_path}/none.sock"
+
+    made = run(tmp_path, "create", "--driver=remote", "--name=b", "--bootstrap", address)
+    listed = run(tmp_path, "ls", "--format={{.Name}} {{.Status}}")
+    again = run(tmp_path, "inspect", "--bootstrap", "b")
+
+    assert made.status == again.status == 1
+    assert "[internal] waiting for connection" in made.err
+    assert made.err.splitlines()[-1] == (
+        f"ERROR: the builder at {address} can't be reached: [Errno 2] No such file or directory, "
+        "and has been waited for 0 seconds"
+    )
+    assert "b0 inactive" in listed.out

@@ -82,8 +82,8 @@ def test_what_is_written_last_arrives(cluster: tuple[FakeCluster, Cluster], tmp_
             "echo one >&2; printf 'error:\\033[1m no daemon\\n' >&2; exit 1",
             "one; error:[1m no daemon",
         ),
-        ("exit 3", "command terminated with non-zero exit code: exit status 3"),
-        ("kill -9 $$", "command terminated with non-zero exit code: exit status 137"),
+        ("exit 3", "command terminated with exit code 3"),
+        ("kill -9 $$", "command terminated with exit code 137"),
         ("exit 0", ""),
     ],
 )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from polyarch.builders.clusters import cluster_endpoint
 from polyarch.builders.values import BuilderNode, SavedBuilder
 from polyarch.buildkit.build import build_remotely
 from polyarch.buildkit.nodes import look_at
-from polyarch.drivers.driver import NodeDriver, Status
+from polyarch.drivers.driver import Status
 from polyarch.drivers.kubernetes.choosing import choose_pod
 from polyarch.drivers.nodes import driver_of
 from polyarch.errors import Cancelled, InputError, MachineError, RemoteError
@@ -27,47 +25,9 @@ from polyarch.request.make import make_request
 from polyarch.request.values import Output
 from tests.support.fakes.engine import BASE, fake_engine
 from tests.support.images.trees import plant
-from tests.support.machine import bridge
 from tests.support.network.buildkitserver import serving_buildkit
-from tests.support.network.kubernetesapi import FakeCluster, fake_cluster, kubeconfig
-
-BRIDGE = (sys.executable, str(bridge.__file__))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeCluster]:
-    with fake_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(
-    server: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[FakeCluster]:
-    kubeconfig(server, tmp_path / "config")
-    monkeypatch.setattr("polyarch.drivers.kubernetes.driver._PAUSE", 0.0)
-    yield server
-    server.forbidden, server.waiting, server.notes = set(), "", ()
-    for found in server.objects.values():
-        found.clear()
-
-
-def driver(
-    cluster: FakeCluster,
-    tmp_path: Path,
-    context: str = "",
-    files: Mapping[str, str] | None = None,
-    options: Mapping[str, str] | None = None,
-) -> NodeDriver:
-    environ = {"KUBECONFIG": str(tmp_path / "config"), "DOCKER_CONFIG": "/nonexistent"}
-    node = BuilderNode(
-        name="b0",
-        endpoint=cluster_endpoint("b", "", context, environ),
-        driver_opts=options or {},
-        files=files or {},
-    )
-    builder = SavedBuilder(name="b", driver="kubernetes", nodes=(node,))
-    return driver_of(builder, node, environ, key="/here")
+from tests.support.network.clusternodes import BRIDGE, driver
+from tests.support.network.kubernetesapi import FakeCluster
 
 
 def test_a_life(cluster: FakeCluster, tmp_path: Path) -> None:
@@ -172,45 +132,6 @@ def test_waiting_can_be_cancelled(cluster: FakeCluster, tmp_path: Path) -> None:
         driver(cluster, tmp_path).boot(lambda _event: token.cancel())
 
 
-def test_pods_that_never_become_ready_say_why(cluster: FakeCluster, tmp_path: Path) -> None:
-    cluster.waiting, cluster.notes = "ImagePullBackOff", ('Failed to pull image "b": not found',)
-    node = driver(cluster, tmp_path, options={"timeout": "0s", "namespace": "mine"})
-
-    with pytest.raises(MachineError) as caught:
-        node.boot(ignore_events)
-    cluster.forbidden = {"GET events"}
-    with pytest.raises(MachineError) as again:
-        node.boot(ignore_events)
-
-    pod = "b0-7c9b8f6d5-0"
-    expected = (
-        f"expected 1 replicas of b0 to be ready, got 0: {pod}: ImagePullBackOff: back-off pulling"
-    )
-    assert str(caught.value) == f'{expected}; {pod}: Failed: Failed to pull image "b": not found'
-    assert str(again.value) == expected
-    assert "kubectl --namespace=mine describe pods -l app=b0" in caught.value.hint
-    assert (node.status(), look_at(node.remote()).error) == (
-        Status.STOPPED,
-        "no pod of b0 runs in the namespace mine",
-    )
-
-
-def test_a_cluster_that_refuses_such_pods_says_why(cluster: FakeCluster, tmp_path: Path) -> None:
-    node = driver(cluster, tmp_path, options={"timeout": "0s"})
-    node.boot(ignore_events)
-    conditions = [
-        {"type": "Available", "status": "False", "reason": "A", "message": "no"},
-        {"type": "ReplicaFailure", "status": "True", "reason": "R", "message": "violates P"},
-    ]
-    cluster.objects["deployments"]["builds/b0"]["status"] = {"conditions": conditions}
-    cluster.objects["pods"].clear()
-
-    with pytest.raises(MachineError) as caught:
-        node.boot(ignore_events)
-
-    assert str(caught.value) == "expected 1 replicas of b0 to be ready, got 0: R: violates P"
-
-
 def test_answers_of_something_else(cluster: FakeCluster, tmp_path: Path) -> None:
     node = driver(cluster, tmp_path)
     node.boot(ignore_events)
@@ -223,8 +144,8 @@ def test_answers_of_something_else(cluster: FakeCluster, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("verb", "message"),
     [
-        ("GET deployments", "deployments is forbidden"),
-        ("POST deployments", "deployments is forbidden"),
+        ("GET deployments", 'deployments.apps "b0" is forbidden'),
+        ("POST deployments", "deployments.apps is forbidden"),
         ("POST configmaps", "configmaps is forbidden"),
     ],
 )
@@ -238,19 +159,6 @@ def test_what_is_forbidden(cluster: FakeCluster, tmp_path: Path, verb: str, mess
     host = cluster.server.removeprefix("https://")
     assert str(caught.value).startswith(f"the cluster at {host} forbids it: {message}: User")
     assert cluster.names("deployments") == []
-
-
-def test_a_pod_that_nobody_may_enter(cluster: FakeCluster, tmp_path: Path) -> None:
-    cluster.forbidden = {"GET pods/exec"}
-    node = driver(cluster, tmp_path)
-    node.boot(ignore_events)
-
-    error = look_at(node.remote()).error
-
-    host = cluster.server.removeprefix("https://")
-    assert error.startswith(
-        f"the cluster at {host} forbids it, asked to run buildctl in the pod b0-7c9b8f6d5-0: pods/exec is"
-    )
 
 
 def test_a_stranger(cluster: FakeCluster, tmp_path: Path) -> None:
@@ -300,7 +208,7 @@ def test_a_pod_that_dies(cluster: FakeCluster, tmp_path: Path) -> None:
     node.boot(ignore_events)
     request = make_request(plant(tmp_path / "context", {"Dockerfile": "FROM scratch\n"}))
 
-    with pytest.raises(RemoteError, match=r"b0 hung up: command terminated .*: exit status 137$"):
+    with pytest.raises(RemoteError, match=r"b0 hung up: command terminated with exit code 137$"):
         build_remotely(node.remote(), request, sink=ignore_events, cancel=CancelToken())
 
 
