@@ -129,6 +129,14 @@ class ContextDigests:
             return whole.find(name)
         return self._single.get(directory, {}).get(name, (b"", b""))[1]
 
+    def total(self, directory: str, listing: Listing, /) -> bytes:
+        """See Contents."""
+        whole = self._whole.get(directory)
+        if whole is None or not whole.is_of(listing.names, listing.stamps):
+            return b""
+        names = "\0".join(whole.names).encode("utf-8", "surrogateescape")
+        return hashlib.sha256(b"\0".join((names, whole.stamps, whole.contents))).digest()
+
     def take(self, directory: str, name: str, status: Status, /) -> bytes | None:
         """See Contents."""
         held = self._held.get(directory, {}).pop(name, None)
