@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from polyarch.record import frozen
 from polyarch.store.database import Database
@@ -35,8 +36,7 @@ PLACES_SCHEMA = (
 _STAMP_SIZE = 32
 
 
-@frozen
-class CopiedDirectory:
+class CopiedDirectory(NamedTuple):
     """What was copied into a directory: the names, and a stamp (32 bytes) for each.
 
     `total` tells what all files were made of together, in 32 bytes; it is empty if that isn't known. Files that have the
@@ -54,7 +54,9 @@ class CopiedDirectory:
             total=total, packed_names="\0".join(stamps), packed_stamps=b"".join(stamps.values())
         )
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """The number of files and directories."""
         return len(self.packed_stamps) // _STAMP_SIZE
 
     def stamps(self) -> dict[str, bytes]:
@@ -71,9 +73,10 @@ class Copy:
     snapshot: str
     directories: Mapping[str, CopiedDirectory]
 
-    def __len__(self) -> int:
-        """The number of files and directories."""
-        return sum(map(len, self.directories.values()))
+    @property
+    def size(self) -> int:
+        """The number of files and directories, which are counted."""
+        return sum(each.size for each in self.directories.values())
 
 
 class Copies:
@@ -140,7 +143,9 @@ def _pack(directories: Mapping[str, CopiedDirectory]) -> tuple[bytes, bytes]:
 
     A NUL ends each name, and another one each directory.
     """
-    names = [f"{path}\0{each.packed_names}" if each else path for path, each in directories.items()]
+    names = [
+        f"{path}\0{each.packed_names}" if each.size else path for path, each in directories.items()
+    ]
     stamps = [part for each in directories.values() for part in _stamps_of(each)]
     return "\0\0".join(names).encode("utf-8", "surrogateescape"), b"".join(stamps)
 

@@ -70,6 +70,8 @@ class CopyLedger:
     _old: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """What the last copy made in a directory, of those that were looked at."""
     _changes: int = 0
+    _most: int = 0
+    """Changes that are worth it; counted when there is one."""
     _is_off: bool = False
 
     def copied(self, snapshot: str) -> Copy | None:
@@ -83,7 +85,7 @@ class CopyLedger:
                 for path, stamps in self._wanted.items()
             },
         )
-        return made if len(made) >= WORTH_IT else None
+        return made if made.size >= WORTH_IT else None
 
     def has_files(self, target: str, directory: str, listing: Listing, /) -> bool:
         """See Ledger."""
@@ -116,7 +118,8 @@ class CopyLedger:
         if self._before(path).get(found.name) == stamp:
             return True
         self._changes += 1
-        if self._changes * 2 > len(self.before):
+        self._most = self._most or self.before.size // 2
+        if self._changes > self._most:
             raise NotWorthIt("most of it changed")
         return False
 

@@ -36,7 +36,7 @@ def test_a_whole_copy_is_found_by_its_step(database: Database) -> None:
     assert Copies(database).find("other") is None
     assert directories["/d/\udcff/"].stamps() == stamps
     assert directories["/d/"].stamps() == {}
-    assert len(copy) == 3
+    assert copy.size == 3
 
 
 def test_a_copy_that_cannot_be_read_is_none(database: Database) -> None:
