@@ -18,6 +18,7 @@ from polyarch.graph.graph import Graph
 from polyarch.graph.location import SourceText
 from polyarch.pipeline.attesting import Attesting
 from polyarch.pipeline.caching import Caching, open_caches
+from polyarch.pipeline.early import pushing_early
 from polyarch.pipeline.making import Announced, Making, Results
 from polyarch.pipeline.reading import open_reading
 from polyarch.progress import CancelToken, Sink
@@ -67,6 +68,7 @@ def build_definition_on(
         if engine.caller is not None:
             engine.caller.bring(graph, reading.sink)
         with (
+            pushing_early(request, images.places(cancel)) as early,
             Ahead(engine.layers, (), frozenset()) as ahead,
             open_caches(engine, images, request, graph, cancel) as session,
         ):
@@ -80,5 +82,7 @@ def build_definition_on(
                 part = Part(graph=graph, sources=sources, request=request, caches=session)
                 built = engine.solve(part, cancel)
             dockers = engine.docker_engines(request.outputs)
-            making = Making(dockers=dockers, caching=caching, attesting=attesting, ahead=ahead)
+            making = Making(
+                dockers=dockers, caching=caching, attesting=attesting, ahead=ahead, early=early
+            )
             return making.carry_out(announced, Results.of(lowered, graph, built))

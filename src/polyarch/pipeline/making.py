@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
 from polyarch.dockerfile.lowering.lower import Lowered
@@ -28,6 +29,7 @@ from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.images.place import Seal
+from polyarch.images.registry_place import not_early
 from polyarch.images.store_place import Fetcher
 from polyarch.pipeline.attesting import Attesting, Said
 from polyarch.pipeline.caching import Caching
@@ -47,6 +49,9 @@ from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.source_image import ImageSource
+
+if TYPE_CHECKING:
+    from polyarch.images.early import EarlyPush
 
 __all__ = ["Announced", "Making", "Results"]
 
@@ -138,13 +143,14 @@ class _Made:
 
 @frozen
 class Making:
-    """Makes of results what was asked for, with what is needed for it."""
+    """Makes of results what was asked for, with what is needed for it. `early` sends layers while they are compressed."""
 
     dockers: Engines
     caching: Caching
     attesting: Attesting
     ahead: Ahead
     seal: Seal | None = None
+    early: EarlyPush | None = None
 
     @property
     def engine(self) -> Engine:
@@ -211,6 +217,7 @@ class Making:
             engines=self.dockers,
             predicates=made.said.predicates,
             seal=self.seal,
+            early=not_early if self.early is None else self.early.arrival,
         )
         exporter = Exporter(work=work, remarks=results.remarks())
         parts = zip(announced.outputs, announced.steps, made.exports, strict=True)
@@ -236,14 +243,19 @@ class Making:
         """Make images for each form that is wanted; layers that two have in common are made once."""
         if not announced.layers:
             return {}
-        forms = [
-            self._form(each, results) for each in announced.outputs if each.type in IMAGE_TYPES
-        ]
+        images = [each for each in announced.outputs if each.type in IMAGE_TYPES]
+        forms = dict.fromkeys(self._form(each, results) for each in images)
+        pushed = {self._form(each, results) for each in images if is_pushed(each)}
         with step(self.images.sink, "exporting layers", announced.layers) as shown:
+            if self.early is not None:
+                self.early.begin()
             self.ahead.finish()
-            return {form: self._assemble(form, results, shown) for form in dict.fromkeys(forms)}
+            return {
+                form: self._assemble(form, results, shown, is_early=form in pushed)
+                for form in forms
+            }
 
-    def _assemble(self, form: Form, results: Results, shown: Step) -> Assembled:
+    def _assemble(self, form: Form, results: Results, shown: Step, *, is_early: bool) -> Assembled:
         fetcher = Fetcher(
             store=self.engine.store,
             places=self.images.places(self.cancel),
@@ -255,6 +267,8 @@ class Making:
             self._unpack(part, stack, form.choice)
             counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
             blobs = replace(self.engine.layers, counted=counted, fetch=fetcher.ensure)
+            if is_early and self.early is not None:
+                blobs = replace(blobs, followed=self.early.followed)
             return blobs.export(stack, form.choice, self.cancel)
 
         made = tuple(
