@@ -19,9 +19,8 @@ from polyarch.exporter.forms import Form, form_of
 from polyarch.exporter.layers import CompressionChoice, ExportedLayer
 from polyarch.exporter.outputs import (
     IMAGE_TYPES,
-    EngineKind,
     Engines,
-    is_for_engine,
+    is_loaded_whole,
     step_name,
 )
 from polyarch.exporter.result import Export
@@ -176,14 +175,9 @@ class Making:
         uses = self.caching.write(results.stacks, results.built)
         result = _result(made.told, request, results.built)
         if result.config_digest is not None:
-            result = replace(result, is_loaded_whole=self._is_loaded_whole(announced.outputs))
+            is_whole = is_loaded_whole(announced.outputs, self.dockers)
+            result = replace(result, is_loaded_whole=is_whole)
         return replace(result, caches=uses, changed=changed, provenance=made.said.told)
-
-    def _is_loaded_whole(self, outputs: Sequence[Output]) -> bool:
-        """Whether an engine has the result that keeps what it is given as it is."""
-        wanted = {each.attributes.get("context", "") for each in outputs if is_for_engine(each)}
-        engines = (self.dockers[context] for context in wanted & self.dockers.keys())
-        return any(engine.kind() is EngineKind.INDEXES for engine in engines)
 
     def make(self, announced: Announced, results: Results) -> _Made:
         """Make the image of each output that holds one, and say what there is to say of it."""
