@@ -29,6 +29,8 @@ _LARGE = 8 << 20
 """Bytes from which on a blob is sent before it is whole: what is smaller is sent in a moment."""
 _AT_ONCE = 4
 _CHUNK = 1 << 20
+_PATIENCE = 1.0
+"""Seconds for the last words to a registry about an upload that isn't wanted any more."""
 _LOOK = 0.1
 """Seconds after which a push that waits tells how far it is, and hears whether it should end."""
 
@@ -68,6 +70,8 @@ class EarlyPush:
     ) -> None:
         for each in self._begun:
             each.abandon()
+        for each in self._begun:
+            each.wait(_PATIENCE)
 
     def begin(self) -> None:
         """Let blobs be sent: those that come, and those that are being written. Before nobody knows that there is a push."""
@@ -153,14 +157,25 @@ class _Sending:
 
     def _grow(self, size: int) -> None:
         if self._thread is None and size >= _LARGE and self._is_begun.is_set():
-            self._file = os.open(self._writer.path, os.O_RDONLY | os.O_CLOEXEC)
-            # A daemon, as a registry that says nothing mustn't keep the process from ending.
-            self._thread = threading.Thread(target=self._run, name="early-push", daemon=True)
-            self._thread.start()
+            self._start()
         if self._thread is not None and size - self.sent >= _CHUNK:
             with self._changed:
                 self._written = size
                 self._changed.notify_all()
+
+    def _start(self) -> None:
+        self._file = os.open(self._writer.path, os.O_RDONLY | os.O_CLOEXEC)
+        # A daemon, as a registry that says nothing mustn't keep the process from ending.
+        thread = threading.Thread(target=self._run, name="early-push", daemon=True)
+        try:
+            thread.start()
+        except (
+            RuntimeError
+        ):  # no thread to spare: the push sends it, whatever becomes of this build
+            os.close(self._file)
+            self._is_begun = threading.Event()
+        else:
+            self._thread = thread
 
     # --- for who waits ---
 
