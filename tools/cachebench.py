@@ -3,8 +3,8 @@
     make cachebench CACHEBENCH_FLAGS='--size 1024 --rounds 3'
 
 For each builder in turn: a build with an empty store whose cache is exported; one with an empty store after one percent of
-the context changed, exported as well; and one with an empty store that imports all of it. Told are wall time, CPU seconds and
-the bytes that the registry got. polyarch writes `type=steps`, BuildKit a registry cache with `mode=max`, buildah its own.
+the context changed, exported as well; and one with an empty store that imports all of it. Told are wall time, CPU seconds, the
+most memory and the bytes that the registry got. polyarch writes `type=steps`, BuildKit a registry cache with `mode=max`, buildah its own.
 The builders' adapters and what measures them lie beside the project, with the other benchmarks.
 """
 
@@ -34,12 +34,13 @@ _DOCKERFILE = "FROM {base}\nCOPY data /data\nRUN cat /data/* | md5sum > /sum\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What one build cost; `sent` is the bytes that the registry has more."""
+    """What one build cost; `peak` is the most memory in bytes, `sent` the bytes that the registry has more."""
 
     builder: str
     phase: str
     wall: float
     cpu: float
+    peak: int
     sent: int
 
 
@@ -134,7 +135,14 @@ def _round(
         if cost.status:
             raise SystemExit(f"{builder.name}, {phase}: {log.read_text(errors='replace')[-2000:]}")
         sent = _bytes(registry.directory) - before
-        row = Row(builder=builder.name, phase=phase, wall=cost.wall, cpu=cost.cpu, sent=sent)
+        row = Row(
+            builder=builder.name,
+            phase=phase,
+            wall=cost.wall,
+            cpu=cost.cpu,
+            peak=cost.peak,
+            sent=sent,
+        )
         print(_line(row), flush=True)
         yield row
 
@@ -161,7 +169,7 @@ def _bytes(directory: Path) -> int:
 
 
 def _line(row: Row) -> str:
-    return f"{row.builder:9} {row.phase:15} {row.wall:8.2f} s  cpu {row.cpu:7.2f} s  sent {row.sent / 1e6:9.2f} MB"
+    return f"{row.builder:9} {row.phase:15} {row.wall:8.2f} s  cpu {row.cpu:7.2f} s  peak {row.peak / 1e6:7.1f} MB  sent {row.sent / 1e6:9.2f} MB"
 
 
 def _print(rows: list[Row]) -> None:
@@ -170,7 +178,8 @@ def _print(rows: list[Row]) -> None:
         for builder in dict.fromkeys(row.builder for row in rows):
             same = [row for row in rows if (row.builder, row.phase) == (builder, phase)]
             wall, cpu = median(row.wall for row in same), median(row.cpu for row in same)
-            print(_line(Row(builder=builder, phase=phase, wall=wall, cpu=cpu, sent=same[0].sent)))
+            peak = max(row.peak for row in same)
+            print(_line(replace(same[0], wall=wall, cpu=cpu, peak=peak)))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ __all__ = [
     "cancellable",
     "check_cancelled",
     "current_check",
+    "current_token",
     "ignore_events",
     "step",
 ]
@@ -327,6 +328,12 @@ def check_cancelled() -> None:
     token: CancelToken | None = getattr(_current, "token", None)
     if token is not None:
         token.check()
+
+
+def current_token() -> CancelToken:
+    """Return the token that this thread heeds, for another thread that works for this one; a new one if there is none."""
+    token: CancelToken | None = getattr(_current, "token", None)
+    return token or CancelToken()
 
 
 def current_check() -> Callable[[], None]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from tests.integration.test_peers import short_directory
+from tests.support.fakes.dockerengine import WITH_CONTAINERD, fake_docker
 from tests.support.machine.engines import ROOT
 from tests.support.machine.handlers import enclave, handler_lines
 from tests.support.machine.peers import docker_engine
@@ -134,3 +136,18 @@ def test_what_is_built_there_is_loaded_here(client: Person) -> None:
 
     assert sorted(names) == ["many:1", "many:1-amd64", "many:1-arm64", "one:1"]
     assert command == "[x]\n"
+
+
+@pytest.mark.parametrize("provenance", ["true", "false"])
+def test_the_id_is_that_by_which_an_engine_knows_what_it_was_given(
+    client: Person, provenance: str
+) -> None:
+    client.write("given/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+    with short_directory() as directory, fake_docker(directory) as docker:
+        docker.info = WITH_CONTAINERD
+        who = replace(client, environ={**client.environ, "DOCKER_HOST": docker.address})
+        words = ("--builder", "far", f"--provenance={provenance}", "-t", "given:1", "--load", "-q")
+        printed = who.run("build", *words, "--iidfile=i", "given").check().out.strip()
+
+    assert docker.loaded == {"docker.io/library/given:1": printed}
+    assert printed == (client.work / "i").read_text()

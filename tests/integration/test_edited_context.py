@@ -57,6 +57,11 @@ def change(root: Path) -> None:
     (root / "d0/f1").write_text("another")
 
 
+def disguise(root: Path) -> None:
+    (root / "d0/f1").write_text("2")
+    os.utime(root / "d0/f1", (OLD, OLD))
+
+
 def touch(root: Path) -> None:
     (root / "d0/f1").write_text("another")
     os.utime(root / "d0/f2", (OLD + 5, OLD + 5))
@@ -106,7 +111,7 @@ def all_of_it(root: Path) -> None:
         path.write_text("rewritten")
 
 
-SMALL = [change, touch, add, remove, remove_unseen, set_mode, turn_link]
+SMALL = [change, disguise, touch, add, remove, remove_unseen, set_mode, turn_link]
 WHOLE = [file_for_directory, directory_for_file, two_names, all_of_it]
 
 
@@ -122,6 +127,19 @@ def test_the_image_is_that_of_a_whole_copy(root: Person, edit: Edit) -> None:
     assert again != first
     assert again == built(other, SCRATCH)
     assert len(over_others(root)) == (edit in SMALL)
+
+
+def test_what_is_excluded_stays_away(root: Person) -> None:
+    context = plant(root)
+    some = "FROM scratch\nCOPY --exclude=d*/f*7 --exclude=d1 . /src\n"
+    built(root, some)
+    change(context)
+    (context / "d0/f17").write_text("another")
+
+    again = built(root, some)
+
+    other = replace(root, environ={**root.environ, "POLYARCH_ROOT": f"{root.home}/other"})
+    assert again == built(other, some)
 
 
 def test_what_a_layer_below_has_appears_again(root: Person) -> None:

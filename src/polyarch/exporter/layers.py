@@ -8,6 +8,7 @@ came with, wherever that is, unless all layers are wanted in one form.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,10 @@ from polyarch.store.trees import tree_size
 from polyarch.store.trouble import tree_trouble
 
 if TYPE_CHECKING:
-    from polyarch.layer.compress import Compressed
+    from polyarch.layer.compress import Compressed, HashedSink
     from polyarch.layer.tar import Sink
     from polyarch.layer.tarread import Source
+    from polyarch.store.blobs import BlobWriter
 
 __all__ = ["REWRITTEN", "CompressionChoice", "ExportedLayer", "LayerBlobs"]
 
@@ -116,18 +118,23 @@ def _nowhere(blob: Descriptor, _sources: Sequence[str]) -> None:
     raise NotFound(f"nobody fetches the blob {blob.digest}")
 
 
+Followed = Callable[["BlobWriter"], AbstractContextManager["HashedSink"]]
+"""Gives what is written to in the place of a blob's writer, until the blob is whole."""
+
+
 @frozen
 class LayerBlobs:
     """Makes blobs of layers. Safe to use from many threads and processes at once.
 
     `counted` shows how far the writing of a layer is; `fetch` brings a layer of an image that has to be read, from one
-    of its sources.
+    of its sources. `followed` gives what a new layer is written to in the place of a blob's writer.
     """
 
     store: Store
     snapshotter: Snapshotter
     counted: Counting = uncounted
     fetch: Callable[[Descriptor, Sequence[str]], None] = _nowhere
+    followed: Followed = nullcontext
 
     def export(
         self, stack: LayerStack, choice: CompressionChoice, cancel: CancelToken
@@ -288,23 +295,26 @@ class LayerBlobs:
         verb = "writing" if choice.kind is Compression.UNCOMPRESSED else "compressing"
         part = f"{verb} layer {number + 1} of {len(stack.layers)}"
         clamp = _clamp(choice.latest)
+        # What isn't remembered is mostly what a registry has already, from the last push.
+        followed = self.followed if choice.latest is None else nullcontext
         with (
             cancellable(cancel),
             self.snapshotter.layer(stack.snapshots[number]) as upper,
             tree_trouble(),
             self.store.blobs.writer() as writer,
+            followed(writer) as sink,
             self.counted(part, lambda: tree_size(upper, most=_FEW)) as count,
         ):
             made = compress.compress(
-                lambda sink: changes.write_layer(
+                lambda tar: changes.write_layer(
                     upper,
                     lowers,
-                    CountingSink(sink, count),
+                    CountingSink(tar, count),
                     clamp=clamp,
                     open_lower=self.snapshotter.open_file,
                     is_linked=is_linked,
                 ),
-                writer,
+                sink,
                 choice.kind,
                 choice.level,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import BinaryIO, Protocol
 
@@ -30,6 +30,7 @@ __all__ = [
     "epoch_of",
     "is_for_engine",
     "is_known",
+    "is_loaded_whole",
     "is_true",
     "names_of",
     "parse_name",
@@ -119,6 +120,13 @@ def parse_name(text: str) -> Reference:
     except InvalidReference as error:
         message = f"failed to parse ref {quote(text)}: {error}"
         raise InvalidReference(message, hint=error.hint) from error
+
+
+def is_loaded_whole(outputs: Iterable[Output], engines: Engines) -> bool:
+    """Tell whether one of the outputs goes to an engine that keeps what it is given as it is. Raises MachineError."""
+    wanted = {each.attributes.get("context", "") for each in outputs if is_for_engine(each)}
+    found = (engines[context] for context in wanted & engines.keys())
+    return any(engine.kind() is EngineKind.INDEXES for engine in found)
 
 
 def is_true(output: Output, key: str, *, default: bool = False) -> bool:

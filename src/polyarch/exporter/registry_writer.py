@@ -30,7 +30,8 @@ class RegistryWriter(Writer):
             # One repository has one signature of it, however many names.
             seal = None if name.repository in sealed else self.work.seal
             sealed.add(name.repository)
+            along = Along(referrers=referrers, seal=seal, early=self.work.early)
             places = self.work.places
             with places.trusting(name.domain) if is_trusting else nullcontext(places) as those:
                 source = replace(self.work, places=those).source(export, shown)
-                push(source, root, export.blobs, name, Along(referrers=referrers, seal=seal))
+                push(source, root, export.blobs, name, along)

@@ -12,6 +12,7 @@ from polyarch.exporter.outputs import Engines
 from polyarch.exporter.result import Export, FileTree
 from polyarch.images.place import Seal
 from polyarch.images.places import Places
+from polyarch.images.registry_place import Early, not_early
 from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.oci.base import is_at_registry
 from polyarch.platforms import Platform
@@ -29,7 +30,7 @@ class Work:
 
     `trees` gives the files of each platform. `epoch` is the time of all files in outputs of files, in seconds;
     None leaves them their own. `predicates` are what is attested of each platform. `is_split` says that each platform has a directory of its own, unless
-    the output says otherwise. `seal` signs what is pushed.
+    the output says otherwise. `seal` signs what is pushed. `early` knows which blobs were sent while they were compressed.
     """
 
     store: Store
@@ -42,6 +43,7 @@ class Work:
     engines: Engines = field(default_factory=dict)
     predicates: Mapping[Platform, Sequence[Predicate]] = field(default_factory=dict)
     seal: Seal | None = None
+    early: Early = not_early
 
     def source(self, export: Export, shown: Step) -> StorePlace:
         """Return where an export is: in the store, but for base layers that nobody has read."""

@@ -9,7 +9,7 @@ follows no such redirect at all. CAs and client certificates are those of the or
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from urllib.parse import quote, urljoin, urlsplit
 
 from polyarch.errors import RemoteError
@@ -21,18 +21,20 @@ from polyarch.http.pools import Pools, Site, proxy_fields
 from polyarch.http.unreachable import Unreachable
 from polyarch.record import field, frozen, replace
 
-__all__ = ["Call", "OpenBody", "Reply", "Sender"]
+__all__ = ["UNTOLD", "Call", "OpenBody", "Reply", "Sender"]
 
 _REDIRECTS = 10
 _REDIRECTED = frozenset({301, 302, 303, 307, 308})
 
+UNTOLD = -1
+"""The size of a body that is being made: it goes in chunks."""
 OpenBody = Callable[[], Generator[bytes, None, None]]
 """Gives the bytes to send from their start; called again if they have to be sent again."""
 
 
 @frozen
 class Call:
-    """A request. `body` is sent as it is; `open_body` gives one too large for that, of `size` bytes.
+    """A request. `body` is sent as it is; `open_body` gives one too large for that, of `size` bytes, which may be UNTOLD.
 
     `authorization` is the value of that field, which `fields` never hold. `own_fields` are the user's own, which are
     for the origin of the address alone as well. `confidential` says that the request itself gives a password away.
@@ -162,12 +164,25 @@ def _redirected(call: Call, status: int, location: str) -> Call:
 
 def _exchange(connection: Connection, call: Call, target: str, fields: dict[str, str]) -> Answer:
     if call.open_body is not None:
-        fields["Content-Length"] = str(call.size)
         with contextlib.closing(call.open_body()) as body:
+            if call.size == UNTOLD:
+                fields["Transfer-Encoding"] = "chunked"
+                return connection.exchange(call.method, target, fields, _in_chunks(body))
+            fields["Content-Length"] = str(call.size)
             return connection.exchange(call.method, target, fields, body)
     if call.body or call.method in {"POST", "PUT", "PATCH"}:
         fields["Content-Length"] = str(len(call.body))
     return connection.exchange(call.method, target, fields, call.body)
+
+
+def _in_chunks(body: Iterable[bytes]) -> Iterator[bytes]:
+    """Give a body in the chunked coding. Source: RFC 9112, section 7.1."""
+    for data in body:
+        if data:
+            yield b"%x\r\n" % len(data)
+            yield data
+            yield b"\r\n"
+    yield b"0\r\n\r\n"
 
 
 def _once_only(pools: Pools, site: Site, connection: Connection) -> Callable[[], None]:

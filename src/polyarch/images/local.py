@@ -17,6 +17,7 @@ from polyarch.golang.json import compact
 from polyarch.images.known import KnownImage, KnownNames, missing_image
 from polyarch.images.place import Seal
 from polyarch.images.places import Places
+from polyarch.images.registry_place import Early, not_early
 from polyarch.images.store_place import Fetcher, KeptDocuments, StorePlace
 from polyarch.images.tally import Arrival, Pushed, Tally
 from polyarch.images.transfer import Wanted, Watch, copy
@@ -57,11 +58,12 @@ _SHORT = 12
 class Along:
     """What goes along with an image that is pushed: manifests that are about its own, and who signs it.
 
-    `seal` is called when all of it is there, and before it has its name.
+    `seal` is called when all of it is there, and before it has its name. `early` knows which blobs were sent before.
     """
 
     referrers: Sequence[Descriptor] = ()
     seal: Seal | None = None
+    early: Early = not_early
 
 
 _ALONE = Along()
@@ -306,7 +308,8 @@ def push(
         shown.part(f"pushing manifest for {replace(name, digest=root.digest).canonical}"),
     ):
         tally = Tally()
-        target = replace(source.fetcher.places.repository(name), on_blob=tally.add)
+        repository = source.fetcher.places.repository(name)
+        target = replace(repository, on_blob=tally.add, early=along.early)
         watch = Watch(blob=_Shown(shown).pushed, cancel=cancel)
         wanted = Wanted(tags=() if along.seal else tags)
         if not copy(root, source, target, wanted, watch):

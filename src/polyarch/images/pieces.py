@@ -1,7 +1,7 @@
 """Archives in pieces at a registry or in a layout: large ones, of which mostly a little changes.
 
 An archive is cut where its content says (`layer/cutting.py`). Each piece is compressed, and those that are new are put
-one behind the other into *packs* of some megabytes, which are blobs: pieces can be small without a request for each. A
+one behind the other into *packs* of 16 MiB, which are blobs: pieces can be small without a request for each. A
 manifest lists the packs, and its config what is where in them; its tag is made of what the archive is called by. To any
 registry it is an image with many layers. Which pieces are there already is said by an older archive, which is believed
 until the registry refuses the manifest, for which it looks at all that is in it.
@@ -52,16 +52,20 @@ _KINDS = {
     media.OCI_LAYER_GZIP: Compression.GZIP,
     media.OCI_LAYER_ZSTD: Compression.ZSTD,
 }
-_SENT_AT_ONCE = 4
-_FETCHED_AT_ONCE = 4
-_PACK = 4 << 20
-"""Bytes from which on a pack is full."""
+_SENT_AT_ONCE = 3
+_FETCHED_AT_ONCE = 3
+_PACK = 16 << 20
+"""Bytes from which on a pack is full. A registry makes some files for each blob and has them written to its disk, which
+takes it as long as 2 MiB more of a blob."""
 _BATCH = 1 << 20
 _MOST_OF_PIECE = 16 << 20
 _MOST_OF_PACK = 32 << 20
 _MOST_OF_LIST = 64 << 20
-_KEPT = 16
-"""Packs in memory while an archive is read: as many as are fetched ahead, and some to come back to."""
+_KEPT = 80 << 20
+"""Bytes of packs in memory while an archive is read, beside those that are fetched ahead: as many as may come at once,
+and some to come back to."""
+_AHEAD = 2
+"""Packs that are fetched beside the one that is wanted, and that are sent beside the one that is waited for."""
 _RAW = 32
 """Digits of a digest by which a piece is told from others."""
 _COARSE_FROM = 2 << 30
@@ -258,7 +262,9 @@ class _Sender:
         known: DiffID | None,
     ) -> PieceList:
         """Send the pieces, and what lists them."""
-        sending: InOrder[Descriptor] = InOrder(self._packs.append, threads=_SENT_AT_ONCE)
+        sending: InOrder[Descriptor] = InOrder(
+            self._packs.append, threads=_SENT_AT_ONCE, most=_AHEAD
+        )
         cutting: InOrder[list[_Cut]] = InOrder(lambda cuts: self._take(cuts, sending))
         batches = _Batches(lambda pieces: cutting.add(partial(self._cut, pieces)))
         with sending, cutting:
@@ -319,9 +325,15 @@ class _Sender:
             size=sum(map(len, frames)),
         )
         memory = Memory(*frames)
-        self._place.take_blob(blob, memory, lambda _bytes: None)
-        if memory.is_read:
-            self._on_bytes(blob.size)
+        told = 0
+
+        def tell(done: int) -> None:
+            nonlocal told
+            if memory.is_read and done > told:
+                self._on_bytes(done - told)
+                told = done
+
+        self._place.take_blob(blob, memory, tell)
         return blob
 
     def _piece(self, cut: _Cut) -> Piece:
@@ -397,17 +409,19 @@ class _Packs:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._kept: dict[Digest, bytes] = {}
+        self._size = 0
 
     def fetch(self, pack: Descriptor) -> tuple[Digest, bytes]:
         """Return a pack, with its digest. Raises NotFound, RemoteError, IntegrityError."""
         return pack.digest, read_blob(self._place, pack, _MOST_OF_PACK)
 
     def keep(self, fetched: tuple[Digest, bytes]) -> None:
-        """Keep what was fetched in place of what was kept longest."""
+        """Keep what was fetched in place of what was used longest ago."""
         digest, data = fetched
         self._kept[digest] = data
-        if len(self._kept) > _KEPT:
-            del self._kept[next(iter(self._kept))]
+        self._size += len(data)
+        while self._size > _KEPT and len(self._kept) > 1:
+            self._size -= len(self._kept.pop(next(iter(self._kept))))
 
     def has(self, pack: Descriptor) -> bool:
         """Return whether a pack is kept."""
@@ -415,7 +429,8 @@ class _Packs:
 
     def piece(self, piece: Piece) -> bytes:
         """Return a piece of a pack that is kept. Raises InvalidLayer."""
-        frame = self._kept[piece.pack.digest][piece.start : piece.start + piece.length]
+        pack = self._kept[piece.pack.digest] = self._kept.pop(piece.pack.digest)
+        frame = memoryview(pack)[piece.start : piece.start + piece.length]
         return decompress_piece(frame, _MOST_OF_PIECE)
 
 
@@ -451,7 +466,7 @@ class PiecedPlace(Unlinked):
     def _read(self, found: PieceList) -> Iterator[bytes]:
         """Give the pieces; packs are fetched ahead, in the order in which they are first needed."""
         packs = _Packs(self.place)
-        with InOrder(packs.keep, threads=_FETCHED_AT_ONCE) as work:
+        with InOrder(packs.keep, threads=_FETCHED_AT_ONCE, most=_AHEAD) as work:
             ahead = iter(found.packs)
             for piece in found.pieces:
                 while not packs.has(piece.pack) and (following := next(ahead, None)):

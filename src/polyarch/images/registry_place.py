@@ -15,14 +15,22 @@ from polyarch.oci.reference import Reference
 from polyarch.record import field, frozen, replace
 from polyarch.registry.client import Client
 
-__all__ = ["RegistryPlace", "nearest"]
+__all__ = ["Early", "RegistryPlace", "nearest", "not_early"]
+
+Early = Callable[[str, Descriptor, OnBytes], Arrival | None]
+"""From a repository and a blob to how that came to be there; None if nobody else has seen to it."""
+
+
+def not_early(_repository: str, _blob: Descriptor, _on_bytes: OnBytes) -> None:
+    """See Early: nobody has seen to it."""
 
 
 @frozen
 class RegistryPlace:
     """The repository of `reference`, whose tag and digest only say how errors call it.
 
-    `on_blob` is told how each blob came to be here, from several threads.
+    `on_blob` is told how each blob came to be here, from several threads. `early` is asked first whether a blob has been sent
+    here by somebody else, for whom it waits.
     """
 
     reference: Reference
@@ -35,6 +43,8 @@ class RegistryPlace:
     def name(self) -> str:
         """The repository, `domain/path`."""
         return self.reference.repository
+
+    early: Early = field(default=not_early, compare=False)
 
     def resolve(self) -> Descriptor:
         """Return what the reference stands for now, without its bytes. Raises NotFound, RegistryError."""
@@ -90,7 +100,7 @@ class RegistryPlace:
         Raises RegistryError and what the source raises.
         """
         on_bytes(0)
-        arrival = self._found(blob.digest, source)
+        arrival = self.early(self.name, blob, on_bytes) or self._found(blob.digest, source)
         if arrival is None:
             arrival, chunks = Arrival.UPLOADED, source.open_blob(blob).chunks
             self.client.upload_blob(

@@ -59,7 +59,7 @@ def _plain(data: memoryview) -> Iterator[bytes | memoryview]:
         yield block
 
 
-def decompress_piece(frame: bytes, limit: int) -> bytes:
+def decompress_piece(frame: bytes | memoryview, limit: int) -> bytes:
     """Return what is in a frame, at most `limit` bytes. Raises InvalidLayer."""
     zstd = zstd_library()
     try:

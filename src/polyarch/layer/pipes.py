@@ -190,10 +190,11 @@ class _Task(Generic[T]):
 class InOrder(Generic[T]):
     """Does pieces of work in threads and gives their results to `emit` in the order they came.
 
-    There are as many threads as processors, unless `threads` says how many.
+    There are as many threads as processors, unless `threads` says how many. `most` is how many pieces of work there are
+    before one that is added waits, done and not yet emitted ones included; twice as many as threads if it isn't given.
     """
 
-    def __init__(self, emit: Callable[[T], object], *, threads: int = 0) -> None:
+    def __init__(self, emit: Callable[[T], object], *, threads: int = 0, most: int = 0) -> None:
         self._emit = emit
         self._tasks: deque[_Task[T]] = deque()
         self._waiting: deque[_Task[T]] = deque()
@@ -201,6 +202,7 @@ class InOrder(Generic[T]):
         self._threads: list[threading.Thread] = []
         self._ended = False
         self._limit = threads or min(_MAX_THREADS, os.cpu_count() or 1)
+        self._most = most or 2 * self._limit
 
     def add(self, work: Callable[[], T]) -> None:
         """Have `work` done; waits when too much is waiting. Emits what is ready."""
@@ -212,7 +214,7 @@ class InOrder(Generic[T]):
             self._tasks.append(task)
             self._waiting.append(task)
             self._changed.notify_all()
-        self._collect(2 * self._limit)
+        self._collect(self._most)
 
     def finish(self) -> None:
         """Wait for all work and emit the rest. Raises what a piece of work has raised."""

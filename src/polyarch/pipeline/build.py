@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
 from polyarch.dockerfile.lint.linter import Linter
@@ -27,6 +28,7 @@ from polyarch.pipeline.attesting import Attesting, Noted, targets_of
 from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.company import ALONE, Company, Meaning
 from polyarch.pipeline.contexts import Contexts
+from polyarch.pipeline.early import pushing_early
 from polyarch.pipeline.listing import Listing
 from polyarch.pipeline.making import Announced, Making, Results
 from polyarch.pipeline.reading import Dates, Reading, linter_of, open_reading, tell_findings
@@ -38,10 +40,14 @@ from polyarch.progress import (
 )
 from polyarch.record import frozen, replace
 from polyarch.request.explanation import Outcome
+from polyarch.request.outputs import is_pushed
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output
 from polyarch.store.buildlogs import keeping_logs
 from polyarch.worker.source_image import ImageSource
+
+if TYPE_CHECKING:
+    from polyarch.images.early import EarlyPush
 
 __all__ = ["build_on", "lower_all"]
 
@@ -151,7 +157,8 @@ class _Build:
         if engine.caller is not None:
             engine.caller.bring(graph, self.reading.sink)
         with (
-            _ahead(engine, graph, request.outputs, understood.options) as ahead,
+            pushing_early(request, self.images.places(self.cancel)) as early,
+            _ahead(engine, graph, request.outputs, understood.options, early) as ahead,
             open_caches(engine, self.images, request, graph, self.cancel) as session,
             self.company.kept(),
         ):
@@ -183,6 +190,7 @@ class _Build:
                 attesting=attesting,
                 ahead=ahead,
                 seal=self.asked.seal,
+                early=early,
             )
             with self.company.exporting():
                 return making.carry_out(announced, results)
@@ -210,12 +218,21 @@ class _Build:
         tell_findings(found, understood.shown, self.reading.sink)
 
 
-def _ahead(engine: Engine, graph: Graph, outputs: Iterable[Output], options: LowerOptions) -> Ahead:
+def _ahead(
+    engine: Engine,
+    graph: Graph,
+    outputs: Iterable[Output],
+    options: LowerOptions,
+    early: EarlyPush | None,
+) -> Ahead:
     """Return what compresses the layers of images while the build goes on."""
     images = [each for each in outputs if each.type in IMAGE_TYPES]
     forms = [form_of(each, options.epoch) for each in images]
     wanted = vertices_of_layers(graph) if forms else frozenset[Digest]()
-    return Ahead(engine.layers, (form.choice for form in forms), wanted)
+    blobs = engine.layers
+    if early is not None and all(map(is_pushed, images)):
+        blobs = replace(blobs, followed=early.followed)
+    return Ahead(blobs, (form.choice for form in forms), wanted)
 
 
 def _keeping_logs(

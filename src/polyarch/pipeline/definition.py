@@ -21,6 +21,7 @@ from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.graph.vertex import Vertex
 from polyarch.pipeline.attesting import Attesting, Noted, targets_of
 from polyarch.pipeline.caching import Caching, open_caches
+from polyarch.pipeline.early import pushing_early
 from polyarch.pipeline.listing import Listing
 from polyarch.pipeline.making import Announced, Making, Results
 from polyarch.pipeline.reading import open_reading
@@ -101,6 +102,7 @@ def build_definition_on(
         if engine.caller is not None:
             engine.caller.bring(graph, reading.sink)
         with (
+            pushing_early(request, images.places(cancel)) as early,
             Ahead(engine.layers, (), frozenset()) as ahead,
             open_caches(engine, images, request, graph, cancel) as session,
         ):
@@ -119,6 +121,7 @@ def build_definition_on(
                 caching=caching,
                 attesting=attesting,
                 ahead=ahead,
+                early=early,
                 given={
                     platform: in_order(
                         pair

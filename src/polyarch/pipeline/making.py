@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from polyarch.attest.statement import Predicate
 from polyarch.digest import Digest
@@ -19,9 +20,8 @@ from polyarch.exporter.forms import Form, form_of
 from polyarch.exporter.layers import CompressionChoice, ExportedLayer
 from polyarch.exporter.outputs import (
     IMAGE_TYPES,
-    EngineKind,
     Engines,
-    is_for_engine,
+    is_loaded_whole,
     step_name,
 )
 from polyarch.exporter.result import Export
@@ -29,6 +29,7 @@ from polyarch.exporter.writer import Work
 from polyarch.graph.graph import Graph
 from polyarch.graph.vertex import Vertex
 from polyarch.images.place import Seal
+from polyarch.images.registry_place import not_early
 from polyarch.images.store_place import Fetcher
 from polyarch.pipeline.attesting import Attesting, Said
 from polyarch.pipeline.caching import Caching
@@ -49,6 +50,9 @@ from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.snapshot.stack import LayerStack
 from polyarch.worker.source_image import ImageSource
+
+if TYPE_CHECKING:
+    from polyarch.images.early import EarlyPush
 
 __all__ = ["Announced", "Making", "Results"]
 
@@ -140,7 +144,10 @@ class _Made:
 
 @frozen
 class Making:
-    """Makes of results what was asked for, with what is needed for it; `given` is what others attest of them."""
+    """Makes of results what was asked for, with what is needed for it.
+
+    `given` is what others attest of them; `early` sends layers while they are compressed.
+    """
 
     dockers: Engines
     caching: Caching
@@ -148,6 +155,7 @@ class Making:
     ahead: Ahead
     seal: Seal | None = None
     given: Mapping[Platform, tuple[Predicate, ...]] = field(default_factory=dict)
+    early: EarlyPush | None = None
 
     @property
     def engine(self) -> Engine:
@@ -173,14 +181,9 @@ class Making:
         uses = self.caching.write(results.stacks, results.built)
         result = _result(made.told, request, results.built)
         if result.config_digest is not None:
-            result = replace(result, is_loaded_whole=self._is_loaded_whole(announced.outputs))
+            is_whole = is_loaded_whole(announced.outputs, self.dockers)
+            result = replace(result, is_loaded_whole=is_whole)
         return replace(result, caches=uses, changed=changed, provenance=made.said.told)
-
-    def _is_loaded_whole(self, outputs: Sequence[Output]) -> bool:
-        """Whether an engine has the result that keeps what it is given as it is."""
-        wanted = {each.attributes.get("context", "") for each in outputs if is_for_engine(each)}
-        engines = (self.dockers[context] for context in wanted & self.dockers.keys())
-        return any(engine.kind() is EngineKind.INDEXES for engine in engines)
 
     def make(self, announced: Announced, results: Results) -> _Made:
         """Make the image of each output that holds one, and say what there is to say of it."""
@@ -215,6 +218,7 @@ class Making:
             engines=self.dockers,
             predicates=made.said.predicates,
             seal=self.seal,
+            early=not_early if self.early is None else self.early.arrival,
         )
         exporter = Exporter(work=work, remarks=results.remarks())
         parts = zip(announced.outputs, announced.steps, made.exports, strict=True)
@@ -240,14 +244,19 @@ class Making:
         """Make images for each form that is wanted; layers that two have in common are made once."""
         if not announced.layers:
             return {}
-        forms = [
-            self._form(each, results) for each in announced.outputs if each.type in IMAGE_TYPES
-        ]
+        images = [each for each in announced.outputs if each.type in IMAGE_TYPES]
+        forms = dict.fromkeys(self._form(each, results) for each in images)
+        pushed = {self._form(each, results) for each in images if is_pushed(each)}
         with step(self.images.sink, "exporting layers", announced.layers) as shown:
+            if self.early is not None:
+                self.early.begin()
             self.ahead.finish()
-            return {form: self._assemble(form, results, shown) for form in dict.fromkeys(forms)}
+            return {
+                form: self._assemble(form, results, shown, is_early=form in pushed)
+                for form in forms
+            }
 
-    def _assemble(self, form: Form, results: Results, shown: Step) -> Assembled:
+    def _assemble(self, form: Form, results: Results, shown: Step, *, is_early: bool) -> Assembled:
         fetcher = Fetcher(
             store=self.engine.store,
             places=self.images.places(self.cancel),
@@ -259,6 +268,8 @@ class Making:
             self._unpack(part, stack, form.choice)
             counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
             blobs = replace(self.engine.layers, counted=counted, fetch=fetcher.ensure)
+            if is_early and self.early is not None:
+                blobs = replace(blobs, followed=self.early.followed)
             return blobs.export(stack, form.choice, self.cancel)
 
         # The cache in a config names the layers of the image, so they are made before.

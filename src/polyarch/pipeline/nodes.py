@@ -271,7 +271,7 @@ class Building:
         offered: Offered | None = None,
     ) -> BuildResult:
         taking = Taking(engine=self.engine, sink=self.sink, cancel=self.cancel)
-        return build_remotely(
+        result = build_remotely(
             remote,
             request,
             sink=self.sink,
@@ -280,6 +280,9 @@ class Building:
             steer=steer,
             offered=offered,
         )
+        if remote.is_engine or result.config_digest is None:
+            return result
+        return replace(result, is_loaded_whole=taking.has_whole(request.outputs))
 
 
 def _tell_of_emulation(parts: Sequence[Part], sink: Sink) -> None:

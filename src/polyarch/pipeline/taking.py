@@ -16,7 +16,7 @@ from polyarch.exporter.assemble import ImageResult
 from polyarch.exporter.attested import Attested, is_attestation
 from polyarch.exporter.export import Exporter
 from polyarch.exporter.layers import ExportedLayer
-from polyarch.exporter.outputs import names_of
+from polyarch.exporter.outputs import is_loaded_whole, names_of
 from polyarch.exporter.result import Export, FileTree
 from polyarch.exporter.writer import Work
 from polyarch.images.loading import load_images
@@ -59,6 +59,10 @@ class Taking:
             engines=self.engine.docker_engines((output,)),
         )
         Exporter(work=work).run(output, _export(self.engine.store, images[0].root, output))
+
+    def has_whole(self, outputs: Sequence[Output]) -> bool:
+        """Return whether an engine has taken one of these outputs that keeps what it is given as it is. Raises MachineError."""
+        return is_loaded_whole(outputs, self.engine.docker_engines(outputs))
 
 
 def _no_trees() -> AbstractContextManager[Sequence[FileTree]]:

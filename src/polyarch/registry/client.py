@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urljoin
 
 from polyarch.digest import Digest, hasher, hex_of, parse_digest, sha256
@@ -24,6 +25,9 @@ from polyarch.progress import CancelToken
 from polyarch.record import replace
 from polyarch.registry.transport import OpenBody, Request, Response, Transport, refusal
 from polyarch.registry.upload import PIECE, STORED, Blob, Upload
+
+if TYPE_CHECKING:
+    from polyarch.registry.growing import Growing
 
 __all__ = ["Client"]
 
@@ -199,6 +203,21 @@ class Client:
                     if upload.gets_on():
                         attempts.renew()
                     attempts.wait(error)
+
+    def upload_growing(self, repository: str, blob: Growing) -> bool:
+        """Upload a blob while it is made, once; return whether the repository didn't have it already.
+
+        Raises RegistryError, NotFound, and what the blob raises.
+        """
+        # Few builds have such a blob.
+        from polyarch.registry.growing import upload_growing  # noqa: PLC0415
+
+        begin = self._request("POST", repository, "blobs/uploads/", pushes=True)
+
+        def send(request: Request, good: Collection[int]) -> Response:
+            return self._once(request, f"upload a layer to {repository}", good)
+
+        return upload_growing(send, begin, blob, lambda digest: self.has_blob(repository, digest))
 
     def put_manifest(self, repository: str, target: str, data: bytes, media_type: str) -> Digest:
         """Store a manifest or index under a tag or its digest. Raises RegistryError."""

@@ -23,7 +23,7 @@ from polyarch.errors import (
     RemoteError,
     Unanswered,
 )
-from polyarch.http.follow import Call, OpenBody, Reply, Sender
+from polyarch.http.follow import UNTOLD, Call, OpenBody, Reply, Sender
 from polyarch.http.origin import Origin, origin_of, shown
 from polyarch.http.pools import Pools
 from polyarch.http.retry import passes, told_wait
@@ -34,7 +34,7 @@ from polyarch.registry.auth import Authorizer, merge_scopes, parse_challenges
 from polyarch.registry.credentials import Choice, Credentials
 from polyarch.registry.hosts import Host, Hosts, load_hosts
 
-__all__ = ["OpenBody", "Request", "Response", "Transport", "open_transport", "refusal"]
+__all__ = ["UNTOLD", "OpenBody", "Request", "Response", "Transport", "open_transport", "refusal"]
 
 _CHUNK = 1 << 20
 _SETTINGS = "~/.config/polyarch/registries.toml"
@@ -44,7 +44,7 @@ _SETTINGS = "~/.config/polyarch/registries.toml"
 class Request:
     """A request to the registry `domain`, about its `repository`; `path` comes behind `/v2/`, or is a whole URL.
 
-    `body` is sent as it is; `open_body` gives one too large for that, of `size` bytes. `reads` allows mirrors
+    `body` is sent as it is; `open_body` gives one too large for that, of `size` bytes (or UNTOLD). `reads` allows mirrors
     to answer; `by_tag` is about what a tag stands for, which some of them aren't believed about.
     """
 

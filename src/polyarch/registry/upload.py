@@ -17,13 +17,14 @@ from polyarch.errors import NotFound, RegistryError, RemoteError
 from polyarch.record import frozen, replace
 from polyarch.registry.transport import OpenBody, Request, Response
 
-__all__ = ["PIECE", "STORED", "Blob", "SendOnce", "Upload"]
+__all__ = ["BINARY", "PIECE", "STORED", "Blob", "SendOnce", "Upload"]
 
 STORED = frozenset({200, 201, 202, 204})
 """How registries say that they have kept something."""
 PIECE = 16 << 20
 """Bytes. A round trip for as many costs little, and as many are lost at most when a line breaks."""
-_BINARY = {"Content-Type": "application/octet-stream"}
+BINARY = {"Content-Type": "application/octet-stream"}
+"""The header fields of bytes."""
 _NO_PIECES = frozenset({400, 405, 411, 413, 415, 501})
 
 SendOnce = Callable[[Request, Collection[int]], Response]
@@ -129,7 +130,7 @@ class Upload:
             self._begin,
             method="PATCH",
             path=session.location,
-            headers={**_BINARY, "Content-Range": f"{session.offset}-{end - 1}"},
+            headers={**BINARY, "Content-Range": f"{session.offset}-{end - 1}"},
             open_body=lambda: self._bytes.piece(session.offset, length),
             size=length,
         )
@@ -156,7 +157,7 @@ class Upload:
             self._begin,
             method="PUT",
             path=f"{session.location}{join}{urlencode({'digest': self._blob.digest})}",
-            headers=_BINARY,
+            headers=BINARY,
             open_body=self._blob.open_body if size else None,
             size=size,
         )

@@ -53,6 +53,11 @@ class BlobWriter:
         self.size = 0
 
     @property
+    def path(self) -> Path:
+        """Where the bytes are while they are written."""
+        return self._temporary
+
+    @property
     def digest(self) -> Digest:
         """The digest of what was written so far."""
         return Digest(f"{self._algorithm}:{self._hash.hexdigest()}")

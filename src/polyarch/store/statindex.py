@@ -19,7 +19,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
-from polyarch.record import frozen
+from polyarch.record import field, frozen
 from polyarch.store.database import Database
 
 __all__ = ["NO_CONTENT", "NO_STAMP", "SCHEMA", "STAMP", "DirectoryStamps", "StatIndex"]
@@ -50,13 +50,14 @@ class DirectoryStamps:
     """What is known of the files of a directory, in the order of their names.
 
     `stamps` and `contents` hold a stamp and 32 bytes for each; `digest` is what was made of all of them, empty
-    where some are missing.
+    where some are missing. `is_sure` says that they come from the index, which keeps only those that tell a change.
     """
 
     names: Sequence[str]
     stamps: bytes
     contents: bytes
     digest: bytes = b""
+    is_sure: bool = field(default=False, compare=False)
 
     @staticmethod
     def of(files: Mapping[str, tuple[bytes, bytes]]) -> DirectoryStamps:
@@ -139,6 +140,8 @@ class StatIndex:
 
 def _sure(found: DirectoryStamps, scanned_ns: int) -> DirectoryStamps:
     """Leave out the files of which it isn't sure that their stamp tells a change."""
+    if found.is_sure:
+        return found
     sure, coarse = scanned_ns - _TICK_NS, scanned_ns - _COARSE_NS
     kept: dict[str, tuple[bytes, bytes]] = {}
     for name, stamp, content in found.rows():
@@ -179,6 +182,7 @@ def _unpack(names: bytes, data: bytes) -> Iterator[tuple[str, DirectoryStamps]]:
                 stamps=data[stamps:contents],
                 contents=data[contents:end],
                 digest=b"" if digest == NO_CONTENT else digest,
+                is_sure=True,
             ),
         )
         at = end

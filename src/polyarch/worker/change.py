@@ -13,7 +13,7 @@ from polyarch.progress import CancelToken
 from polyarch.record import frozen
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Snapshotter, Stack
 from polyarch.snapshot.stack import new_snapshot
-from polyarch.store.copies import Copies, Copy
+from polyarch.store.copies import Copies
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.why.seen import Seen
 from polyarch.worker.file import perform
@@ -51,8 +51,9 @@ class Change:
         if snapshot is None:
             ledger = CopyLedger(contents=source.contents)
             snapshot = self._whole(ledger)
-            if len(ledger.stamps) >= WORTH_IT:
-                self.copies.save(step, Copy(snapshot=snapshot, stamps=ledger.stamps))
+            copied = ledger.copied(snapshot)
+            if copied is not None:
+                self.copies.save(step, copied)
         return snapshot
 
     def _context(self) -> SourceTree | None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +34,7 @@ from polyarch.snapshot.references import Referrer
 from polyarch.text.filemode import FileMode
 from polyarch.text.ignore import Matcher
 from polyarch.worker.attributes import NO_SPACE, attributes_of, copy_attributes
+from polyarch.worker.listing import Listing
 from polyarch.worker.steady import SteadyDirectory, check_unchanged
 from polyarch.worker.tree import SMALL_FILE, Entry, PlainDirectory, SourceTree
 from polyarch.worker.users import Owner, owner_of_new
@@ -82,6 +84,12 @@ class Ledger(Protocol):
         """Return whether what is below the directory `target` for `found` is as it should be.
 
         `target` is a path inside the tree that is copied into; the root is "".
+        """
+
+    def has_files(self, target: str, directory: str, listing: Listing, /) -> bool:
+        """Return whether all that isn't a directory in the directory `target` is as it should be.
+
+        `directory` is the one of the context that goes there, of which `listing` has all; that is copied whole.
         """
 
 
@@ -218,7 +226,7 @@ class Copier:
         unfinished = [_Directory(path=str(target), source=self.source.directory(str(directory)))]
         inside = self._shown(target).rstrip("/")
         try:
-            for found in select(self.source, directory, self.includes, self.excludes):
+            for found in self._selected(directory, inside):
                 while found.prefix != unfinished[-1].prefix:
                     self._finish(unfinished.pop())
                 is_kept = self.ledger is not None and self.ledger.has(inside, found)
@@ -232,6 +240,17 @@ class Copier:
         finally:
             for each in unfinished:
                 each.close()
+
+    def _selected(self, directory: Path, inside: str) -> Iterator[Selected]:
+        """Walk a source directory that is copied to `inside`, without the files that the ledger knows to be there."""
+        includes, excludes, ledger = self.includes, self.excludes, self.ledger
+        if ledger is None or includes is not None or excludes is not None:
+            return select(self.source, directory, includes, excludes)
+
+        def skip(prefix: str, path: str, listing: Listing) -> bool:
+            return ledger.has_files(f"{inside}/{prefix}".rstrip("/"), path, listing)
+
+        return select(self.source, directory, skip=skip)
 
     def _start(self, found: Selected, target: Path, is_kept: bool) -> _Directory:
         """Make a directory below the destination, if it isn't there."""

@@ -21,6 +21,7 @@ from polyarch.snapshot.stack import new_snapshot
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.worker.attributes import attributes_of, is_copied
 from polyarch.worker.copy import Copier
+from polyarch.worker.listing import Listing
 from polyarch.worker.tree import SourceTree, find_path
 from polyarch.worker.walk import Selected
 
@@ -70,6 +71,10 @@ class _Likeness:
     """Knows what is in a tree already, as `polyarch.worker.copy.Ledger`."""
 
     root: Path
+
+    def has_files(self, _target: str, _directory: str, _listing: Listing, /) -> bool:
+        """Tell nothing of whole directories; see `Ledger`."""
+        return False
 
     def has(self, target: str, found: Selected, /) -> bool:
         """Tell whether a file is like the one that is there; see `Ledger`."""

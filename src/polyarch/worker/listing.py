@@ -72,3 +72,8 @@ class Listing:
         odd, rest = self._odd, (self._device, 0, 0, 0)
         for name, row in zip(self.names, STAMP.iter_unpack(self.stamps), strict=True):
             yield Found(name, odd[name] if name in odd else Look._make(row + rest))
+
+    def below(self) -> Iterator[Found]:
+        """Give the directories."""
+        for name in self.directories:
+            yield Found(name, self._odd[name])

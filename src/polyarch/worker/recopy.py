@@ -4,7 +4,8 @@ The draft begins with the layer of the last whole copy of the same step, and wha
 difference: files that became others, and whiteouts for those that are gone. The result is a snapshot that
 goes on the old one (`Snapshotter.prepare`); together they are the layer, byte for byte what a whole copy
 would have made. What each file was made of is known from the content digest, which has just looked at all
-of them, and from `polyarch.store.copies`.
+of them, and from `polyarch.store.copies`. Where all files of a directory look as they did when they were copied, one
+comparison tells that none became another.
 
 Hard links to the old snapshot's files were rejected: a step would see their link counts (overlayfs shows
 those of the layer below, with its index or without), and programs act on them: cpio writes them into
@@ -19,15 +20,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from polyarch.errors import PolyarchError
 from polyarch.graph.op import CopyAction, FileAction
 from polyarch.look import Look
 from polyarch.record import field, mutable
-from polyarch.store.copies import Copy
+from polyarch.store.copies import CopiedDirectory, Copy
 from polyarch.store.layerform import find
+from polyarch.worker.listing import Listing
 from polyarch.worker.tree import Contents
 from polyarch.worker.walk import Selected
 
@@ -60,10 +62,40 @@ class CopyLedger:
 
     contents: Contents
     before: Copy | None = None
-    stamps: dict[str, bytes] = field(default_factory=dict)
-    """Of all that was copied or found to be there, by path in the tree; none once something can't be compared."""
+    _wanted: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """What was copied or found to be there: by directory, and by name, a stamp. Of a directory that was skipped only the
+    directories in it."""
+    _totals: dict[str, bytes] = field(default_factory=dict)
+    _skipped: set[str] = field(default_factory=set)
+    _old: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """What the last copy made in a directory, of those that were looked at."""
     _changes: int = 0
+    _most: int = 0
+    """Changes that are worth it; counted when there is one."""
     _is_off: bool = False
+
+    def copied(self, snapshot: str) -> Copy | None:
+        """Return what a whole copy has made, as a snapshot; None for one that is too small, or can't be compared."""
+        if self._is_off:
+            return None
+        made = Copy(
+            snapshot=snapshot,
+            directories={
+                path: CopiedDirectory.of(stamps, self._totals.get(path, b""))
+                for path, stamps in self._wanted.items()
+            },
+        )
+        return made if made.size >= WORTH_IT else None
+
+    def has_files(self, target: str, directory: str, listing: Listing, /) -> bool:
+        """See Ledger."""
+        path = f"{target}/"
+        total = self._totals[path] = self.contents.total(directory, listing)
+        old = self.before.directories.get(path) if self.before is not None else None
+        is_same = old is not None and bool(total) and old.total == total
+        if is_same:
+            self._skipped.add(path)
+        return is_same
 
     def has(self, target: str, found: Selected, /) -> bool:
         """See Ledger. Raises NotWorthIt for what must be copied as a whole."""
@@ -76,19 +108,38 @@ class CopyLedger:
         if not is_simple or not found.is_wanted:
             if self.before is not None:
                 raise NotWorthIt("not a copy that can be compared")
-            self.stamps.clear()
+            self._wanted.clear()
             self._is_off = True
             return False
-        path = f"{target}/{found.prefix}{found.name}"
-        stamp = self.stamps[path] = _stamp(status, content)
+        path = f"{target}/{found.prefix}"
+        stamp = self._wanted.setdefault(path, {})[found.name] = _stamp(status, content)
         if self.before is None:
             return False
-        if self.before.stamps.get(path) == stamp:
+        if self._before(path).get(found.name) == stamp:
             return True
         self._changes += 1
-        if self._changes * 2 > len(self.before.stamps):
+        self._most = self._most or self.before.size // 2
+        if self._changes > self._most:
             raise NotWorthIt("most of it changed")
         return False
+
+    def _before(self, path: str) -> Mapping[str, bytes]:
+        assert self.before is not None
+        old = self._old.get(path)
+        if old is None:
+            known = self.before.directories.get(path)
+            old = self._old[path] = known.stamps() if known else {}
+        return old
+
+    def gone(self) -> set[str]:
+        """Return the paths of what the last copy made and this one doesn't want."""
+        assert self.before is not None
+        paths = self.before.directories.keys() - self._skipped
+        return {
+            f"{path}{name}"
+            for path in paths
+            for name in self._before(path).keys() - self._wanted.get(path, {}).keys()
+        }
 
 
 def remove_gone(ledger: CopyLedger, root: Path, lowers: Sequence[Path]) -> None:
@@ -96,10 +147,8 @@ def remove_gone(ledger: CopyLedger, root: Path, lowers: Sequence[Path]) -> None:
 
     `lowers` are the layers below both, base first. Raises NotWorthIt if they have something under such a name, which would have to appear again.
     """
-    assert ledger.before is not None
-    gone = ledger.before.stamps.keys() - ledger.stamps.keys()
     below = tuple(str(lower) for lower in reversed(lowers))
-    for path in sorted(gone, reverse=True):
+    for path in sorted(ledger.gone(), reverse=True):
         if find(below, path.strip("/")) is not None:
             raise NotWorthIt(f"{path} is in a layer below, too")
         place = Path(f"{root}{path}")

@@ -1,7 +1,7 @@
 """Build contexts: directories of this machine, read where they lie.
 
 Nothing is transferred. What a context's ignore file leaves out is never looked at, and a file that
-looks as it did when it was last hashed isn't read again.
+looks as it did when it was last hashed isn't read again. Large files of one directory are hashed side by side.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import os
 import stat
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from polyarch.look import Status
-from polyarch.progress import check_cancelled
+from polyarch.progress import cancellable, check_cancelled, current_token
 from polyarch.store.statindex import NO_CONTENT, STAMP, DirectoryStamps, StatIndex
 from polyarch.text.ignore import ContextFilter, Matcher
+from polyarch.threads import side_by_side
 from polyarch.worker.listing import Listing, stamp_of
 from polyarch.worker.steady import (
     SteadyDirectory,
@@ -30,6 +32,9 @@ __all__ = ["ContextDigests", "open_context"]
 
 # A copy that follows takes the content of small files from memory, so that they are read once.
 _HELD_TOGETHER = 32 << 20
+_WORTH_A_THREAD = 1 << 20
+"""Bytes of a file from which on it is hashed beside others: that takes as long as a few starts of threads."""
+_MAX_THREADS = 8
 
 _NOTHING = DirectoryStamps(names=[], stamps=b"", contents=b"")
 _Files = dict[str, tuple[bytes, bytes]]
@@ -77,11 +82,19 @@ class ContextDigests:
         known = before.by_name()
         directory = SteadyDirectory(path)
         contents = []
+        large: dict[int, tuple[str, Status]] = {}
         try:
             for number, (name, status) in enumerate(listing):
                 check_cancelled()
                 stamp = listing.stamps[number * STAMP.size : (number + 1) * STAMP.size]
-                contents.append(self._content(directory, name, (status, stamp), known))
+                if status.st_size >= _WORTH_A_THREAD and _is_to_be_read(name, status, stamp, known):
+                    large[number] = name, status
+                    contents.append(b"")
+                else:
+                    contents.append(self._content(directory, name, (status, stamp), known))
+            if large:
+                self._has_news = True
+                _hash_all(directory, large, contents)
         finally:
             directory.close()
         self._has_news |= _has_changed(path, known, listing)
@@ -115,6 +128,14 @@ class ContextDigests:
         if whole is not None:
             return whole.find(name)
         return self._single.get(directory, {}).get(name, (b"", b""))[1]
+
+    def total(self, directory: str, listing: Listing, /) -> bytes:
+        """See Contents."""
+        whole = self._whole.get(directory)
+        if whole is None or not whole.is_of(listing.names, listing.stamps):
+            return b""
+        names = "\0".join(whole.names).encode("utf-8", "surrogateescape")
+        return hashlib.sha256(b"\0".join((names, whole.stamps, whole.contents))).digest()
 
     def take(self, directory: str, name: str, status: Status, /) -> bytes | None:
         """See Contents."""
@@ -207,6 +228,25 @@ def _hash_large(directory: SteadyDirectory, name: str, status: Status) -> bytes:
         finally:
             os.close(descriptor)
     return digest
+
+
+def _is_to_be_read(name: str, status: Status, stamp: bytes, known: _Files) -> bool:
+    return stat.S_ISREG(status.st_mode) and known.get(name, (b"",))[0] != stamp
+
+
+def _hash_all(
+    directory: SteadyDirectory, large: dict[int, tuple[str, Status]], contents: list[bytes]
+) -> None:
+    """Put the digests of files of a directory where they belong in `contents`, by number."""
+    directory.share()
+    token = current_token()
+
+    def hash_one(number: int, name: str, status: Status) -> None:
+        with cancellable(token):
+            contents[number] = _hash_large(directory, name, status)
+
+    tasks = [partial(hash_one, number, *each) for number, each in large.items()]
+    side_by_side(tasks, min(_MAX_THREADS, os.cpu_count() or 1), name="hash")
 
 
 def _moment(status: Status) -> tuple[int, int]:

@@ -63,6 +63,12 @@ class SteadyDirectory:
                 raise
             return descriptor
 
+    def share(self) -> None:
+        """Have the directory open, so that several threads may open files in it."""
+        with reading_context(self.path):
+            if self._descriptor < 0:
+                self._descriptor = open_directory(self.path)
+
     def read(self, name: str, status: Status) -> bytes:
         """Return the content of the regular file that `status` is of: a small one."""
         try:

@@ -79,6 +79,12 @@ class Contents(Protocol):
     def find(self, directory: str, name: str, /) -> bytes:
         """Return the content of a file of which a digest was made; nothing if none was."""
 
+    def total(self, directory: str, listing: Listing, /) -> bytes:
+        """Return 32 bytes that tell the looks and contents of all files of a directory; nothing if they aren't known.
+
+        Of the directories in it they tell the modes.
+        """
+
     def take(self, directory: str, name: str, status: Status, /) -> bytes | None:
         """Give the bytes of a small file that was just read, and looked like that; once."""
 
@@ -187,14 +193,15 @@ class SourceTree:
         return self._looks.setdefault(path, os.lstat(path)) if found is None else found
 
     def _list(self, directory: str) -> Listing:
-        root = str(self.root)
-        prefix = "" if directory == root else os.path.relpath(directory, root) + "/"
+        ignores, prefix = self.ignores is not None, ""
+        if ignores and directory != str(self.root):
+            prefix = os.path.relpath(directory, self.root) + "/"
         names, statuses = [], []
         with reading_context(directory):
             descriptor = open_directory(directory)
             try:
                 for name in sorted(os.listdir(descriptor)):
-                    if self._is_left_out(prefix + name, descriptor):
+                    if ignores and self._is_left_out(prefix + name, descriptor):
                         continue
                     status = _find_status(name, descriptor)
                     if status is not None and not stat.S_ISSOCK(status.st_mode):

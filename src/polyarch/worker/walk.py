@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from polyarch.look import Status
 from polyarch.progress import check_cancelled
 from polyarch.text.ignore import Matcher, Verdict
+from polyarch.worker.listing import Found, Listing
 from polyarch.worker.tree import SourceTree
 
-__all__ = ["Selected", "select"]
+__all__ = ["Selected", "Skip", "select"]
+
+Skip = Callable[[str, str, Listing], bool]
+"""From the path below the source of a directory of a context, with a slash at its end ("" for the source), where it lies, and
+what is in it, to whether what isn't a directory in it is left out."""
 
 
 class Selected(NamedTuple):
@@ -45,19 +50,26 @@ def select(
     directory: Path | str,
     includes: Matcher | None = None,
     excludes: Matcher | None = None,
+    *,
+    skip: Skip | None = None,
 ) -> Iterator[Selected]:
     """Walk a directory below the root: what `includes` match and `excludes` don't, directories before their contents.
 
     None stands for all and for nothing. A pattern that matches a directory matches all that is in it.
     """
-    return _Selection(tree, includes, excludes).below(str(directory), "", None, None)
+    return _Selection(tree, includes, excludes, skip).below(str(directory), "", None, None)
 
 
 class _Selection:
     def __init__(
-        self, tree: SourceTree, includes: Matcher | None, excludes: Matcher | None
+        self,
+        tree: SourceTree,
+        includes: Matcher | None,
+        excludes: Matcher | None,
+        skip: Skip | None,
     ) -> None:
         self._tree = tree
+        self._skip = skip
         self._includes = includes
         self._excludes = excludes
         # Directories on the way to where the walk is, of which nothing was wanted so far.
@@ -67,7 +79,7 @@ class _Selection:
         self, directory: str, prefix: str, included: Verdict | None, excluded: Verdict | None
     ) -> Iterator[Selected]:
         """Walk `directory`, called `prefix`, given the verdicts on it."""
-        for name, status in self._tree.entries(directory):
+        for name, status in self._entries(directory, prefix):
             check_cancelled()
             inside = prefix + name
             includes = _judge(self._includes, inside, included)
@@ -85,6 +97,13 @@ class _Selection:
                 yield found
             if is_directory:
                 yield from self._contents(found, includes, excludes)
+
+    def _entries(self, directory: str, prefix: str) -> Iterable[Found]:
+        if self._skip is not None and self._tree.is_context:
+            listing = self._tree.listing(directory)
+            if self._skip(prefix, directory, listing):
+                return listing.below()
+        return self._tree.entries(directory)
 
     def _contents(
         self, found: Selected, includes: Verdict | None, excludes: Verdict | None

@@ -18,6 +18,7 @@ from polyarch.images.pieces import (
     put_pieces,
     tag_of,
 )
+from polyarch.images.place import OnBytes, Source
 from polyarch.layer.compress import compressing
 from polyarch.layer.frames import Framer, decompress_piece
 from polyarch.layer.kinds import Compression
@@ -67,6 +68,26 @@ def test_an_archive_is_put_together_again() -> None:
     assert read(place, archive()) == DATA
     assert PiecedPlace(place=place).holds(archive())
     assert not PiecedPlace(place=place).holds(archive(sha256(b"")))
+
+
+def test_bytes_are_counted_while_they_are_sent_and_once() -> None:
+    class Slow(MemoryPlace):
+        """Tells of each half, and breaks off once."""
+
+        def take_blob(self, blob: Descriptor, source: Source, on_bytes: OnBytes) -> None:
+            on_bytes(0)
+            for done in (blob.size // 4, blob.size // 2, blob.size // 4):
+                next(source.open_blob(blob).chunks())
+                on_bytes(done)
+            super().take_blob(blob, source, on_bytes)
+
+    told: list[int] = []
+    made = put_pieces(
+        Slow(), [], producing(DATA), size=len(DATA), hint="last-op", on_bytes=told.append
+    )
+
+    size = made.packs[0].size
+    assert told == [size // 4, size // 2 - size // 4, size - size // 2]
 
 
 def test_a_digest_that_is_known_is_not_computed_again() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from polyarch.store.copies import Copies, Copy
+from polyarch.store.copies import CopiedDirectory, Copies, Copy
 from polyarch.store.database import Database
 from polyarch.store.snapshots import SnapshotRecord, SnapshotRecords
 
@@ -23,11 +23,28 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def test_a_whole_copy_is_found_by_its_step(database: Database) -> None:
-    copy = Copy(snapshot="one", stamps={"/a": bytes(32), "/b\udcff": b"x" * 32})
+    stamps = {"a": bytes(32), "b\udcff": b"x" * 32}
+    directories = {
+        "/": CopiedDirectory.of({"d": b"y" * 32}, b"t" * 32),
+        "/d/": CopiedDirectory.of({}, b"u" * 32),
+        "/d/\udcff/": CopiedDirectory.of(stamps),
+    }
+    copy = Copy(snapshot="one", directories=directories)
     Copies(database).save("step", copy)
 
     assert Copies(database).find("step") == copy
     assert Copies(database).find("other") is None
+    assert directories["/d/\udcff/"].stamps() == stamps
+    assert directories["/d/"].stamps() == {}
+    assert copy.size == 3
+
+
+def test_a_copy_that_cannot_be_read_is_none(database: Database) -> None:
+    found = CopiedDirectory.of({"d": b"y" * 32})
+    Copies(database).save("step", Copy(snapshot="one", directories={"/": found}))
+    database.execute("UPDATE copies_2 SET names = ?", (b"/\0d\0e",))
+
+    assert Copies(database).find("step") is None
 
 
 def test_places_are_found_by_their_snapshot(database: Database) -> None:

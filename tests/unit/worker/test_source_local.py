@@ -88,6 +88,29 @@ def test_only_what_was_edited_is_read_again(store: Store, context: Path) -> None
     assert built(store, context) == (fresh(context), 0)
 
 
+def test_large_files_of_a_directory_are_read_together(store: Store, context: Path) -> None:
+    for name in "fgh":
+        (context / "d" / name).write_bytes(name.encode() * (1 << 20))
+    first = built(store, settled(context))
+    (context / "d/g").write_bytes(b"G" * (1 << 20))
+    settled(context)
+
+    assert first[0] != built(store, context)[0] == fresh(context)
+    assert built(store, context) == (fresh(context), 0)
+
+
+def test_a_large_file_that_changes_while_it_is_read_is_told_of(store: Store, context: Path) -> None:
+    for name in "fgh":
+        (context / "d" / name).write_bytes(name.encode() * (1 << 20))
+    digests = ContextDigests(store.stat_index, context)
+    tree = open_context(context, None, digests)
+    listing = tree.listing(str(context / "d"))
+    (context / "d/g").write_bytes(b"more" * (1 << 20))
+
+    with pytest.raises(InputError, match=r"context/d/g changed while it was read"):
+        digests.of_directory(str(context / "d"), listing, lambda _listing, _contents: b"")
+
+
 def test_an_edit_that_keeps_size_and_time_is_seen(store: Store, context: Path) -> None:
     before = built(store, context)
     (context / "d/b").write_text("9")

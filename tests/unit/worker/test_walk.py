@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyarch.text.ignore import Matcher
+from polyarch.worker.listing import Listing
 from polyarch.worker.tree import SourceTree
 from polyarch.worker.walk import select
 from tests.support.images.trees import plant
@@ -73,3 +74,18 @@ def test_select_agrees_with_the_model(
     for each in found:
         assert set(directories(each.inside)) - {each.inside} <= seen
         seen.add(each.inside)
+
+
+def test_files_of_a_context_are_skipped_by_directory(tmp_path: Path) -> None:
+    root = plant(tmp_path, dict.fromkeys(["a", "b/a", "b/b/a", "b/c/a"], ""))
+    met: list[str] = []
+
+    def skip(prefix: str, path: str, listing: Listing) -> bool:
+        assert path == str(root / prefix).rstrip("/")
+        met.append(f"{prefix} {len(listing)}")
+        return prefix in {"", "b/b/"}
+
+    found = select(SourceTree(root=root, is_context=True), root, skip=skip)
+
+    assert [each.inside for each in found] == ["b", "b/a", "b/b", "b/c", "b/c/a"]
+    assert met == [" 2", "b/ 3", "b/b/ 1", "b/c/ 1"]
