@@ -22,6 +22,7 @@ from polyarch.engine.explain import Explain
 from polyarch.errors import InputError
 from polyarch.pipeline.choosing import Nodes, Part, with_node_name
 from polyarch.pipeline.frontend import is_read_here, own_frontend
+from polyarch.pipeline.guarding import guarding
 from polyarch.pipeline.parts import (
     Joining,
     by_digest,
@@ -224,15 +225,17 @@ class Building:
         offered: Offered | None = None,
     ) -> BuildResult:
         taking = Taking(engine=self.engine, sink=self.sink, cancel=self.cancel)
-        return build_remotely(
-            remote,
-            request,
-            sink=self.sink,
-            cancel=self.cancel,
-            take=taking.take,
-            steer=steer,
-            offered=offered,
-        )
+        with guarding(self.engine, request, remote, self.sink, self.cancel) as policy:
+            return build_remotely(
+                remote,
+                request,
+                sink=self.sink,
+                cancel=self.cancel,
+                take=taking.take,
+                steer=steer,
+                offered=offered,
+                policy=policy,
+            )
 
 
 def _tell_of_emulation(parts: Sequence[Part], sink: Sink) -> None:

@@ -11,7 +11,7 @@ from polyarch.policies.policy import Action, Decision
 from polyarch.policies.told import NOTHING, Source, Told, Wish
 from polyarch.record import frozen
 
-__all__ = ["Asks", "Denied", "Policies", "decide", "require"]
+__all__ = ["Asks", "Denied", "Policies", "decide", "require", "require_news"]
 
 _MOST_ROUNDS = 10
 _MOST_CHANGES = 10
@@ -30,6 +30,7 @@ class Denied(InputError):
     def __init__(self, source: Source, messages: tuple[str, ...]) -> None:
         super().__init__(f"source {quote(source.identifier)} not allowed by policy: action DENY")
         self.messages = messages
+        self.told = tuple(f"Policy: {each}" for each in messages)
 
 
 @frozen
@@ -54,14 +55,19 @@ def decide(policy: Asks, source: Source, find: Callable[[Source, Wish], Told]) -
         found = policy.decide(source, told)
         if isinstance(found, Decision):
             return found
-        if found.fields <= wish.fields and found.checksum in {None, wish.checksum}:
-            raise InputError(
-                f"the policy asks for {found} of {source}, which can't be found out",
-                hint="signatures of images can't be verified by polyarch's own engine yet",
-            )
+        require_news(source, found, wish)
         wish |= found
         told = find(source, wish)
     raise InputError("maximum attempts reached for resolving policy metadata")
+
+
+def require_news(source: Source, wish: Wish, known: Wish) -> None:
+    """Raise InputError for a wish that was to be fulfilled already."""
+    if wish.fields <= known.fields and wish.checksum in {None, known.checksum}:
+        raise InputError(
+            f"the policy asks for {wish} of {source}, which can't be found out",
+            hint="signatures of images can't be verified by policies yet",
+        )
 
 
 def require(policy: Asks, source: Source, find: Callable[[Source, Wish], Told]) -> Source:

@@ -10,12 +10,20 @@ import pytest
 
 from polyarch.errors import InputError
 from polyarch.platforms import parse
+from polyarch.policies.builtins import ARITIES
 from polyarch.policies.checking import Denied, Policies, decide, require
+from polyarch.policies.default import DEFAULT
 from polyarch.policies.files import Directory, Places
+from polyarch.policies.helpers import HELPERS
 from polyarch.policies.inputs import Env, input_of
 from polyarch.policies.policy import Action, Decision, File, Level, Policy
 from polyarch.policies.told import NOTHING, Chain, Source, Told, ToldGit, ToldHttp, ToldImage, Wish
+from polyarch.rego.context import Context
+from polyarch.rego.evaluate import find_value
 from polyarch.rego.faults import RegoError
+from polyarch.rego.modules import parse_module
+from polyarch.rego.program import compile_modules
+from polyarch.rego.values import from_plain, plain
 
 AMD64 = parse("linux/amd64")
 DIGEST = "sha256:" + "a" * 64
@@ -311,18 +319,19 @@ def test_what_isnt_there_is_refused_by_name() -> None:
 
 # --- the helpers ---
 
+SIGNER = {
+    "certificateIssuer": "CN=sigstore-intermediate,O=sigstore.dev",
+    "issuer": "https://token.actions.githubusercontent.com",
+    "sourceRepositoryURI": "https://github.com/org/repo",
+    "sourceRepositoryRef": "refs/tags/v1",
+    "runnerEnvironment": "github-hosted",
+    "buildTrigger": "push",
+}
 SIGNATURE = {
     "kind": "docker-github-builder",
     "type": "bundle-v0.3",
     "timestamps": [{"type": "tlog"}],
-    "signer": {
-        "certificateIssuer": "CN=sigstore-intermediate,O=sigstore.dev",
-        "issuer": "https://token.actions.githubusercontent.com",
-        "sourceRepositoryURI": "https://github.com/org/repo",
-        "sourceRepositoryRef": "refs/tags/v1",
-        "runnerEnvironment": "github-hosted",
-        "buildTrigger": "push",
-    },
+    "signer": SIGNER,
 }
 
 
@@ -343,3 +352,47 @@ def test_helpers_know_images_of_dockers_builder(call: str, expected: bool) -> No
     image = json.dumps({"hasProvenance": True, "signatures": [SIGNATURE]})
 
     assert allows(f"allow if {{ i := {image}; {call} }}") is expected
+
+
+# --- the default policy ---
+
+
+@pytest.mark.parametrize(
+    ("name", "ref", "allowed"),
+    [
+        ("docker/dockerfile:1.20", "", True),
+        ("docker/dockerfile:1.21", "refs/tags/dockerfile/1.21.0", True),
+        ("docker/dockerfile:1.21", "refs/tags/dockerfile/1.22.0", False),
+        ("docker/dockerfile:1.21-labs", "refs/tags/dockerfile/1.21.0-labs", True),
+        ("docker/dockerfile:1.21-labs", "refs/tags/dockerfile/1.21.0", False),
+        ("docker/dockerfile:1", "refs/tags/dockerfile/1.22.0", True),
+        ("docker/dockerfile:latest", "refs/heads/master", True),
+        ("docker/dockerfile:nope", "", True),
+        ("docker/buildkit-syft-scanner:1.9", "", True),
+        ("docker/buildkit-syft-scanner:1.10.1", "refs/tags/1.10.1", True),
+        ("moby/buildkit:v0.26.3", "", True),
+        ("moby/buildkit:v0.27.0-rootless", "refs/tags/v0.27.0", True),
+        ("moby/buildkit:v0.27.0", "refs/tags/v0.28.0", False),
+        ("moby/buildkit:v1.0.0-rc1", "refs/tags/v1.0.0-rc1", True),
+        ("moby/buildkit:buildx-stable-1", "refs/heads/master", True),
+        ("library/busybox:latest", "", True),
+    ],
+)
+def test_dockers_own_images_have_to_be_signed(name: str, ref: str, allowed: bool) -> None:
+    own = "docker/buildkit-syft-scanner" if "syft" in name else "moby/buildkit"
+    signer = {**SIGNER, "sourceRepositoryURI": f"https://github.com/{own}"}
+    repository, _, tag = name.partition(":")
+    image = {"ref": name, "fullRepo": f"docker.io/{repository}", "tag": tag}
+
+    def decision(signatures: list[object]) -> object:
+        modules = [parse_module("h.rego", HELPERS), parse_module("d.rego", DEFAULT)]
+        given = from_plain({"image": {**image, "signatures": signatures}})
+        program = compile_modules(modules, ARITIES)
+        value = find_value(Context(program, host={}, given=given), ("docker", "decision"))
+        found = plain(value)
+        assert isinstance(found, dict)
+        return found["allow"]
+
+    assert decision([{**SIGNATURE, "signer": {**signer, "sourceRepositoryRef": ref}}]) is allowed
+    # Without a signature the same, unless one is needed.
+    assert decision([]) is (allowed and not ref)
