@@ -319,7 +319,7 @@ def test_what_isnt_there_is_refused_by_name() -> None:
 
 # --- the helpers ---
 
-SIGNER = {
+SIGNER: dict[str, str] = {
     "certificateIssuer": "CN=sigstore-intermediate,O=sigstore.dev",
     "issuer": "https://token.actions.githubusercontent.com",
     "sourceRepositoryURI": "https://github.com/org/repo",
@@ -327,7 +327,7 @@ SIGNER = {
     "runnerEnvironment": "github-hosted",
     "buildTrigger": "push",
 }
-SIGNATURE = {
+SIGNATURE: dict[str, object] = {
     "kind": "docker-github-builder",
     "type": "bundle-v0.3",
     "timestamps": [{"type": "tlog"}],
@@ -380,7 +380,7 @@ def test_helpers_know_images_of_dockers_builder(call: str, expected: bool) -> No
 )
 def test_dockers_own_images_have_to_be_signed(name: str, ref: str, allowed: bool) -> None:
     own = "docker/buildkit-syft-scanner" if "syft" in name else "moby/buildkit"
-    signer = {**SIGNER, "sourceRepositoryURI": f"https://github.com/{own}"}
+    signer: dict[str, str] = {**SIGNER, "sourceRepositoryURI": f"https://github.com/{own}"}
     repository, _, tag = name.partition(":")
     image = {"ref": name, "fullRepo": f"docker.io/{repository}", "tag": tag}
 
