@@ -61,7 +61,14 @@ BAKE_FLAGS = (
     Flag(name="metadata-file", help="Write build result metadata to a file", completes="files"),
     Flag(name="no-cache", kind=Kind.SWITCH, help="Do not use cache when building the image"),
     OFFLINE,
-    Flag(name="policy", kind=Kind.LIST, help="Global policy evaluation options", hidden=True),
+    Flag(
+        name="policy",
+        kind=Kind.LIST,
+        help=(
+            "Global policy evaluation options, not files "
+            '(format: "[disabled=true|false][,strict=true|false][,log-level=level]")'
+        ),
+    ),
     Flag(name="print", kind=Kind.SWITCH, help="Print the options without building"),
     Flag(
         name="output",
