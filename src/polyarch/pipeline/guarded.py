@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from polyarch.pipeline.policing import Guard
     from polyarch.policies.told import Source, Told, Wish
 
-__all__ = ["Guarded", "may_have_policies"]
+__all__ = ["Guarded", "has_policies", "may_have_policies"]
 
 _SUFFIX = ".rego"
 _VARIABLE = "BUILDX_DEFAULT_POLICY"
@@ -33,8 +33,17 @@ def may_have_policies(request: BuildRequest, environ: Mapping[str, str]) -> bool
     """Tell whether it is worth looking for policies: of a context that is elsewhere nobody knows yet."""
     if any(each.disabled for each in request.policies) and len(request.policies) == 1:
         return False
-    if request.policies or environ.get(_VARIABLE) or is_address(request.context):
+    return is_address(request.context) or has_policies(request, environ)
+
+
+def has_policies(request: BuildRequest, environ: Mapping[str, str]) -> bool:
+    """Tell whether a build has policies, as far as this machine knows."""
+    if any(each.disabled for each in request.policies) and len(request.policies) == 1:
+        return False
+    if request.policies or environ.get(_VARIABLE):
         return True
+    if is_address(request.context):
+        return False
     if request.context == "-" or request.dockerfile == "-" or request.dockerfile.startswith(_WEB):
         return False
     return Path(f"{dockerfile_path(Path(request.context), request)}{_SUFFIX}").exists()
@@ -54,6 +63,8 @@ class Guarded:
 
     def load(self, main: MainContext, *, asks: bool) -> None:
         """Load the policies, and ask them about the main context if this `asks`. Raises Denied, InputError, NotFound."""
+        if self.engine.caller is not None:
+            return  # who is far away has policies of their own, and is asked
         own = self._own(main)
         if not (own or self.request.policies or self.engine.environ.get(_VARIABLE)):
             return

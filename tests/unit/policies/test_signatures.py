@@ -61,7 +61,7 @@ def test_signatures_of_ssh(tmp_path: Path) -> None:
 
     def signed(namespace: str) -> str:
         (tmp_path / "data.sig").unlink(missing_ok=True)
-        sign = [
+        sign: list[str | Path] = [
             "ssh-keygen",
             "-q",
             "-Y",
