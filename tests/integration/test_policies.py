@@ -75,7 +75,16 @@ def test_images_are_pinned_and_looked_at(who: Person, registry: RealRegistry) ->
         who.write("base.df", f"FROM scratch\nLABEL made={text}\nCOPY made /\n")
         who.write("made", text)
         who.run(
-            "build", "-f", "base.df", "-t", name, "--push", "--provenance=mode=min", "--metadata-file", "m.json", "."
+            "build",
+            "-f",
+            "base.df",
+            "-t",
+            name,
+            "--push",
+            "--provenance=mode=min",
+            "--metadata-file",
+            "m.json",
+            ".",
         ).check()
         digests.append(json.loads((who.work / "m.json").read_text())["containerimage.digest"])
     who.write("Dockerfile", f"FROM {name}\n")
