@@ -8,7 +8,7 @@ from polyarch.policies.builtins import ARITIES
 from polyarch.policies.default import DEFAULT
 from polyarch.policies.helpers import HELPERS
 from polyarch.rego.context import Budget, Context
-from polyarch.rego.evaluate import find_value
+from polyarch.rego.documents import find_value
 from polyarch.rego.faults import RegoError
 from polyarch.rego.modules import parse_module
 from polyarch.rego.program import compile_modules

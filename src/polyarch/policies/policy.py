@@ -19,7 +19,7 @@ from polyarch.policies.inputs import Env, Input, input_of
 from polyarch.policies.told import NOTHING, Source, Told, Wish
 from polyarch.record import field, frozen, replace
 from polyarch.rego.context import Context
-from polyarch.rego.evaluate import find_value
+from polyarch.rego.documents import find_value
 from polyarch.rego.faults import At, RegoError
 from polyarch.rego.modules import parse_module
 from polyarch.rego.nodes import Module

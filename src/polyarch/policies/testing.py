@@ -13,7 +13,7 @@ from polyarch.policies.policy import Answer, read_decision, with_imports
 from polyarch.policies.told import NOTHING, Source
 from polyarch.record import frozen
 from polyarch.rego.context import Context
-from polyarch.rego.evaluate import find_value
+from polyarch.rego.documents import find_value
 from polyarch.rego.modules import parse_module
 from polyarch.rego.nodes import Array, Module, Object, Ref, Rule, Scalar, Statement, Term, Var
 from polyarch.rego.program import Program, compile_modules

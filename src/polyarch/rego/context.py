@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from polyarch.errors import InputError
 from polyarch.rego.faults import At, RegoError
+from polyarch.rego.nodes import Term
 from polyarch.rego.program import Path, Program
 from polyarch.rego.values import Obj, SetOf
 
-__all__ = ["Budget", "Context", "Host", "too_deep"]
+__all__ = ["Budget", "Context", "Documents", "Host", "too_deep"]
 
 _STEPS = 500_000
 _LARGEST_TEXT = 1 << 24
@@ -48,6 +50,20 @@ class Budget:
         return value
 
 
+class Documents(Protocol):
+    """What there is below `data`."""
+
+    def below(
+        self, context: Context, path: Path, steps: tuple[Term, ...], env: Mapping[str, object], /
+    ) -> Iterator[tuple[object, Mapping[str, object]]]:
+        """Give what a path and steps below it lead to, each with the variables that are known then."""
+
+    def call(
+        self, context: Context, path: Path, arguments: tuple[object, ...], at: At, /
+    ) -> object:
+        """Return the result of a function, UNDEFINED for none."""
+
+
 class Context:
     """What an evaluation knows; `replaced` are paths below `data` that `with` gave other values."""
 
@@ -69,6 +85,7 @@ class Context:
         self.prints = prints
         self.cache: dict[Path, object] = {}
         self.stack: list[Path] = []
+        self.documents: Documents
 
     def changed(self, changes: Sequence[tuple[tuple[str, ...], object]]) -> Context:
         """Return a context in which `with` has replaced something."""
@@ -87,6 +104,7 @@ class Context:
             prints=self.prints,
         )
         made.stack = self.stack
+        made.documents = self.documents
         return made
 
 

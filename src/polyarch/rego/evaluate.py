@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
-from polyarch.graph.location import SourceText
 from polyarch.rego.builtins.table import call_builtin, shown
-from polyarch.rego.context import Context, too_deep
+from polyarch.rego.context import Context
 from polyarch.rego.faults import At, RegoError
-from polyarch.rego.gather import CONFLICT, Entry, listed, member_of, nested, object_of
+from polyarch.rego.gather import listed, member_of, object_of
 from polyarch.rego.nodes import (
     Array,
     Assign,
@@ -34,33 +33,21 @@ from polyarch.rego.nodes import (
     Unify,
     Var,
 )
-from polyarch.rego.program import Compiled, Path
 from polyarch.rego.safety import ROOTS
 from polyarch.rego.undefined import UNDEFINED
 from polyarch.rego.values import Obj, SetOf, equal
 
-__all__ = ["find_value"]
+__all__ = ["Env", "Found", "below", "combinations", "is_known", "match", "solutions", "values"]
 
 Env = Mapping[str, object]
 Found = Iterator[tuple[object, Env]]
-_NOWHERE = At(SourceText(name="", text=""), 0)
-
-
-def find_value(context: Context, path: Path) -> object:
-    """Return what is at a path below `data`, UNDEFINED for nothing. Raises RegoError, Wanted."""
-    steps = tuple(Scalar(each, _NOWHERE) for each in path)
-    try:
-        for value, _ in _data(context, (), steps, {}):
-            return value
-    except RecursionError:
-        raise too_deep() from None
-    return UNDEFINED
 
 
 # --- bodies ---
 
 
-def _solutions(context: Context, body: Body, env: Env) -> Sequence[Env]:
+def solutions(context: Context, body: Body, env: Env) -> Sequence[Env]:
+    """Give the variables after a body, for each way in which it holds. Raises RegoError, Wanted."""
     found: Sequence[Env] = [env]
     for statement in body:
         found = [after for each in found for after in _statement(context, statement, each)]
@@ -75,7 +62,7 @@ def _statement(context: Context, statement: Statement, env: Env) -> Iterator[Env
     if statement.withs:
         changes = []
         for each in statement.withs:
-            for value, _ in _values(context, each.value, env):
+            for value, _ in values(context, each.value, env):
                 changes.append((each.target, value))
                 break
             else:
@@ -91,7 +78,7 @@ def _statement(context: Context, statement: Statement, env: Env) -> Iterator[Env
 def _expression(context: Context, expression: Expression, env: Env) -> Iterator[Env]:
     match expression:
         case Is(term=term):
-            for value, after in _values(context, term, env):
+            for value, after in values(context, term, env):
                 if value is not False:
                     yield after
         case Unify(left=left, right=right) | Assign(left=left, right=right):
@@ -109,22 +96,22 @@ def _expression(context: Context, expression: Expression, env: Env) -> Iterator[
 
 def _members(context: Context, parts: tuple[Term | None, Term, Term], env: Env) -> Iterator[Env]:
     key, value, domain = parts
-    for whole, after in _values(context, domain, env):
+    for whole, after in values(context, domain, env):
         for name, member in listed(whole):
-            for bound in [after] if key is None else _match(context, key, name, after):
-                yield from _match(context, value, member, bound)
+            for bound in [after] if key is None else match(context, key, name, after):
+                yield from match(context, value, member, bound)
 
 
 def _holds_for_all(context: Context, every: Every, env: Env) -> bool:
-    for whole, after in _values(context, every.domain, env):
+    for whole, after in values(context, every.domain, env):
         if not isinstance(whole, tuple | Obj | SetOf):
             return False
         for name, member in listed(whole):
-            bounds = [after] if every.key is None else _match(context, every.key, name, after)
+            bounds = [after] if every.key is None else match(context, every.key, name, after)
             inside = [
-                each for bound in bounds for each in _match(context, every.value, member, bound)
+                each for bound in bounds for each in match(context, every.value, member, bound)
             ]
-            if not any(_solutions(context, every.body, each) for each in inside):
+            if not any(solutions(context, every.body, each) for each in inside):
                 return False
         return True
     return False
@@ -133,15 +120,15 @@ def _holds_for_all(context: Context, every: Every, env: Env) -> bool:
 # --- unification ---
 
 
-def _is_known(term: Term, env: Env) -> bool:
+def is_known(term: Term, env: Env) -> bool:
     """Tell whether a term has no variable, at its own level, that is still to be found out."""
     match term:
         case Var(name=name):
             return name in env or name in ROOTS
         case Array(items=items):
-            return all(_is_known(each, env) for each in items)
+            return all(is_known(each, env) for each in items)
         case Object(pairs=pairs):
-            return all(_is_known(each, env) for _, each in pairs)
+            return all(is_known(each, env) for _, each in pairs)
     return True
 
 
@@ -149,12 +136,12 @@ def _unify(context: Context, left: Term, right: Term, env: Env) -> Iterator[Env]
     if isinstance(left, Array) and isinstance(right, Array):
         if len(left.items) == len(right.items):
             yield from _unify_all(context, list(zip(left.items, right.items, strict=True)), env)
-    elif _is_known(left, env) and not _is_known(right, env):
-        for value, after in _values(context, left, env):
-            yield from _match(context, right, value, after)
+    elif is_known(left, env) and not is_known(right, env):
+        for value, after in values(context, left, env):
+            yield from match(context, right, value, after)
     else:
-        for value, after in _values(context, right, env):
-            yield from _match(context, left, value, after)
+        for value, after in values(context, right, env):
+            yield from match(context, left, value, after)
 
 
 def _unify_all(context: Context, pairs: list[tuple[Term, Term]], env: Env) -> Iterator[Env]:
@@ -164,7 +151,7 @@ def _unify_all(context: Context, pairs: list[tuple[Term, Term]], env: Env) -> It
     yield from found
 
 
-def _match(context: Context, pattern: Term, value: object, env: Env) -> Iterator[Env]:
+def match(context: Context, pattern: Term, value: object, env: Env) -> Iterator[Env]:
     """Give the variables after a pattern was laid upon a value."""
     match pattern:
         case Var(name=name) if name not in ROOTS:
@@ -172,10 +159,10 @@ def _match(context: Context, pattern: Term, value: object, env: Env) -> Iterator
                 yield {**env, name: value}
             elif equal(env[name], value):
                 yield env
-        case Array() | Object() if not _is_known(pattern, env):
+        case Array() | Object() if not is_known(pattern, env):
             yield from _match_parts(context, pattern, value, env)
         case _:
-            for other, after in _values(context, pattern, env):
+            for other, after in values(context, pattern, env):
                 if equal(other, value):
                     yield after
 
@@ -189,7 +176,7 @@ def _match_parts(
     elif isinstance(value, tuple) and len(value) == len(pattern.items):
         found = [env]
         for each, member in zip(pattern.items, value, strict=True):
-            found = [after for one in found for after in _match(context, each, member, one)]
+            found = [after for one in found for after in match(context, each, member, one)]
         yield from found
 
 
@@ -201,9 +188,9 @@ def _match_object(
         found = [
             after
             for one in found
-            for name, known in _values(context, key, one)
+            for name, known in values(context, key, one)
             if value.has(name)
-            for after in _match(context, each, value.get(name), known)
+            for after in match(context, each, value.get(name), known)
         ]
     yield from found
 
@@ -211,7 +198,8 @@ def _match_object(
 # --- terms ---
 
 
-def _values(context: Context, term: Term, env: Env) -> Found:
+def values(context: Context, term: Term, env: Env) -> Found:
+    """Give the values of a term, each with the variables that it found out. Raises RegoError, Wanted."""
     match term:
         case Scalar(value=value):
             yield value, env
@@ -232,10 +220,10 @@ def _values(context: Context, term: Term, env: Env) -> Found:
 def _collections(context: Context, term: Array | SetTerm | Object, env: Env) -> Found:
     if isinstance(term, Object):
         flat = tuple(each for pair in term.pairs for each in pair)
-        for found, after in _each(context, flat, env):
+        for found, after in combinations(context, flat, env):
             yield Obj(zip(found[::2], found[1::2], strict=True)), after
         return
-    for found, after in _each(context, term.items, env):
+    for found, after in combinations(context, term.items, env):
         yield found if isinstance(term, Array) else SetOf(found), after
 
 
@@ -244,22 +232,23 @@ def _variable(context: Context, name: str, at: At, env: Env) -> Found:
         if context.given is not UNDEFINED:
             yield context.given, env
     elif name == "data":
-        yield from _data(context, (), (), env)
+        yield from context.documents.below(context, (), (), env)
     elif name in env:
         yield env[name], env
     else:
         raise RegoError(f"var {name.partition('#')[0]} is unsafe", at, kind="rego_unsafe_var_error")
 
 
-def _each(
+def combinations(
     context: Context, terms: tuple[Term, ...], env: Env
 ) -> Iterator[tuple[tuple[object, ...], Env]]:
+    """Give the values of several terms, all combinations of them."""
     found: list[tuple[tuple[object, ...], Env]] = [((), env)]
     for term in terms:
         found = [
             ((*before, value), after)
             for before, known in found
-            for value, after in _values(context, term, known)
+            for value, after in values(context, term, known)
         ]
     yield from found
 
@@ -267,8 +256,8 @@ def _each(
 def _comprehension(context: Context, term: Comprehension, env: Env) -> object:
     terms = (term.head,) if term.key is None else (term.key, term.head)
     found: list[tuple[object, ...]] = []
-    for after in _solutions(context, term.body, env):
-        for parts, _ in _each(context, terms, after):
+    for after in solutions(context, term.body, env):
+        for parts, _ in combinations(context, terms, after):
             found.append(parts)
             context.budget.spend(term.at)
     if term.key is not None:
@@ -283,158 +272,28 @@ def _comprehension(context: Context, term: Comprehension, env: Env) -> object:
 def _reference(context: Context, ref: Ref, env: Env) -> Found:
     context.budget.spend(ref.at)
     if isinstance(ref.head, Var) and ref.head.name == "data":
-        yield from _data(context, (), ref.path, env)
+        yield from context.documents.below(context, (), ref.path, env)
         return
-    for value, after in _values(context, ref.head, env):
-        yield from _below(context, value, ref.path, after)
+    for value, after in values(context, ref.head, env):
+        yield from below(context, value, ref.path, after)
 
 
-def _below(context: Context, value: object, steps: tuple[Term, ...], env: Env) -> Found:
+def below(context: Context, value: object, steps: tuple[Term, ...], env: Env) -> Found:
+    """Give what a path leads to in a value."""
     if not steps:
         yield value, env
         return
     step, rest = steps[0], steps[1:]
-    if _is_known(step, env):
-        for name, after in _values(context, step, env):
+    if is_known(step, env):
+        for name, after in values(context, step, env):
             found = member_of(value, name)
             if found is not UNDEFINED:
-                yield from _below(context, found, rest, after)
+                yield from below(context, found, rest, after)
         return
     for name, member in listed(value):
         context.budget.spend(step.at)
-        for after in _match(context, step, name, env):
-            yield from _below(context, member, rest, after)
-
-
-def _data(context: Context, path: Path, steps: tuple[Term, ...], env: Env) -> Found:
-    """Go down from a path below `data`, through packages and rules."""
-    for replaced, value in reversed(context.replaced):
-        if replaced == path:
-            yield from _below(context, value, steps, env)
-            return
-    program = context.program
-    if (path in program.rules and not program.is_function(path)) or not steps:
-        value = _whole(context, path)
-        if value is not UNDEFINED:
-            yield from _below(context, value, steps, env)
-        return
-    step, rest = steps[0], steps[1:]
-    names = [*program.children.get(path, ())]
-    names += [
-        each[len(path)]
-        for each, _ in context.replaced
-        if each[: len(path)] == path and len(each) > len(path)
-    ]
-    if _is_known(step, env):
-        for name, after in _values(context, step, env):
-            if name in names:
-                yield from _data(context, (*path, str(name)), rest, after)
-        return
-    for each in dict.fromkeys(names):
-        for after in _match(context, step, each, env):
-            yield from _data(context, (*path, each), rest, after)
-
-
-def _whole(context: Context, path: Path) -> object:
-    """Return all that is at a path: of rules their value, of packages an object of all that is in them."""
-    program = context.program
-    own = _rules(context, path) if path in program.rules else UNDEFINED
-    below = program.children.get(path)
-    if below is None or program.is_function(path):
-        return own
-    pairs = [
-        (each, value)
-        for each in below
-        if not program.is_function((*path, each))
-        for value, _ in _data(context, (*path, each), (), {})
-    ]
-    return Obj([*(own.items() if isinstance(own, Obj) else ()), *pairs])
-
-
-# --- rules ---
-
-
-def _rules(context: Context, path: Path) -> object:
-    if path not in context.cache:
-        rules = context.program.rules[path]
-        if path in context.stack:
-            raise RegoError(
-                f"rule data.{'.'.join(path)} is recursive",
-                rules[0].rule.at,
-                kind="rego_recursion_error",
-            )
-        context.stack.append(path)
-        try:
-            context.cache[path] = _evaluated(context, rules)
-        finally:
-            context.stack.pop()
-    return context.cache[path]
-
-
-def _evaluated(context: Context, rules: Sequence[Compiled]) -> object:
-    if any(each.rule.arguments is not None for each in rules):
-        return UNDEFINED
-    if any(each.keys or each.rule.member is not None for each in rules):
-        return _partial(context, rules)
-    return _complete(context, rules, ())
-
-
-def _complete(context: Context, rules: Sequence[Compiled], arguments: tuple[object, ...]) -> object:
-    """Return the one value of a rule or a function. Raises RegoError for two of them."""
-    result: object = UNDEFINED
-    default: object = UNDEFINED
-    for each in rules:
-        for value in _chain(context, each, arguments):
-            if each.rule.is_default:
-                default = value
-            elif result is UNDEFINED:
-                result = value
-            elif not equal(result, value):
-                kind = "functions" if each.rule.arguments is not None else "complete rules"
-                raise RegoError(
-                    f"{kind} must not produce multiple outputs", each.rule.at, kind=CONFLICT
-                )
-    return default if result is UNDEFINED else result
-
-
-def _chain(context: Context, compiled: Compiled, arguments: tuple[object, ...]) -> Iterator[object]:
-    """Give the values of a rule, of its first `else` that holds otherwise."""
-    rule = compiled.rule
-    while rule is not None:
-        found = False
-        for env in _given(context, rule.arguments, arguments):
-            for after in _solutions(context, rule.body, env):
-                for value, _ in _values(context, rule.value, after):
-                    found = True
-                    yield value
-        if found or rule.otherwise is None:
-            return
-        rule = rule.otherwise
-
-
-def _given(
-    context: Context, patterns: tuple[Term, ...] | None, arguments: tuple[object, ...]
-) -> Sequence[Env]:
-    found: list[Env] = [{}]
-    for pattern, value in zip(patterns or (), arguments, strict=True):
-        found = [after for each in found for after in _match(context, pattern, value, each)]
-    return found
-
-
-def _partial(context: Context, rules: Sequence[Compiled]) -> object:
-    """Return the set, or the object, that rules make together."""
-    entries: list[Entry] = []
-    has_members = any(each.rule.member is not None for each in rules)
-    for each in rules:
-        rule = each.rule
-        if rule.is_default:
-            continue
-        leaf = rule.value if rule.member is None else rule.member
-        for env in _solutions(context, rule.body, {}):
-            for (value, *names), _ in _each(context, (leaf, *each.keys), env):
-                context.budget.spend(rule.at)
-                entries.append((tuple(names), value, rule.at))
-    return nested(entries, has_members=has_members)
+        for after in match(context, step, name, env):
+            yield from below(context, member, rest, after)
 
 
 # --- calls ---
@@ -446,7 +305,7 @@ def _call(context: Context, call: Call, env: Env) -> Found:
         _print(context, call, env)
         yield True, env
         return
-    for arguments, after in _each(context, call.arguments, env):
+    for arguments, after in combinations(context, call.arguments, env):
         value = _result(context, call, arguments)
         if value is not UNDEFINED:
             yield context.budget.check(value, call.at), after
@@ -455,7 +314,7 @@ def _call(context: Context, call: Call, env: Env) -> Found:
 def _result(context: Context, call: Call, arguments: tuple[object, ...]) -> object:
     name = call.function
     if name.startswith("data."):
-        return _function(context, tuple(name.split(".")[1:]), arguments, call.at)
+        return context.documents.call(context, tuple(name.split(".")[1:]), arguments, call.at)
     if name in context.host:
         return context.host[name][1](*arguments)
     return call_builtin(name, arguments)
@@ -466,19 +325,6 @@ def _print(context: Context, call: Call, env: Env) -> None:
         return
     words = []
     for each in call.arguments:
-        value, _ = next(_values(context, each, env), (UNDEFINED, env))
+        value, _ = next(values(context, each, env), (UNDEFINED, env))
         words.append("<undefined>" if value is UNDEFINED else shown(value))
     context.prints(call.at, " ".join(words))
-
-
-def _function(context: Context, path: Path, arguments: tuple[object, ...], at: At) -> object:
-    for replaced, value in reversed(context.replaced):
-        if replaced == path:
-            return value
-    if path in context.stack:
-        raise RegoError(f"rule data.{'.'.join(path)} is recursive", at, kind="rego_recursion_error")
-    context.stack.append(path)
-    try:
-        return _complete(context, context.program.rules[path], arguments)
-    finally:
-        context.stack.pop()

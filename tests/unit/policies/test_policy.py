@@ -19,7 +19,7 @@ from polyarch.policies.inputs import Env, input_of
 from polyarch.policies.policy import Action, Decision, File, Level, Policy
 from polyarch.policies.told import NOTHING, Chain, Source, Told, ToldGit, ToldHttp, ToldImage, Wish
 from polyarch.rego.context import Context
-from polyarch.rego.evaluate import find_value
+from polyarch.rego.documents import find_value
 from polyarch.rego.faults import RegoError
 from polyarch.rego.modules import parse_module
 from polyarch.rego.program import compile_modules

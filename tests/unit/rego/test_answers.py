@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polyarch.rego.context import Context
-from polyarch.rego.evaluate import find_value
+from polyarch.rego.documents import find_value
 from polyarch.rego.faults import RegoError
 from polyarch.rego.modules import parse_module
 from polyarch.rego.program import compile_modules
