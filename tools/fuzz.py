@@ -24,10 +24,11 @@ from tools.fuzz_areas import AREAS as TEXTS
 from tools.fuzz_areas import Area
 from tools.fuzz_bake import BAKE
 from tools.fuzz_formats import FORMATS
+from tools.fuzz_rego import REGO
 
 __all__ = ["AREAS", "Finding", "fuzz", "main", "shrink"]
 
-AREAS = {**TEXTS, **FORMATS, **BAKE}
+AREAS = {**TEXTS, **FORMATS, **BAKE, **REGO}
 _MAX_SIZE = 65536
 _MAX_SECONDS = 2.0
 _STOP_AFTER = 20.0  # of the processor's time; what needs that much isn't waited for

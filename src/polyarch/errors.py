@@ -71,6 +71,8 @@ class PolyarchError(Exception):
     """What all errors of polyarch have in common."""
 
     exit_status = 1
+    told: tuple[str, ...] = ()
+    """Lines that others have to say of it, as a policy; they are shown first."""
 
     def __init__(self, message: str, *, hint: str = "", place: Place | None = None) -> None:
         super().__init__(message)

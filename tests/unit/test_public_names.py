@@ -62,5 +62,5 @@ def test_each_field_of_a_request_has_a_keyword() -> None:
     keywords = get_type_hints(BuildOptions).keys() | {"context"}
 
     assert keywords - {"push", "load", "needs_digest"} == (
-        get_type_hints(BuildRequest).keys() - {"context_files", "ref", "vcs"}
+        get_type_hints(BuildRequest).keys() - {"context_files", "policies", "ref", "vcs"}
     )

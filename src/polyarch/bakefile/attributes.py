@@ -35,10 +35,10 @@ from polyarch.bakefile.hcl.values import (
     object_value,
     string,
 )
-from polyarch.bakefile.policies import Policy, parse_policy, policy_of
 from polyarch.bakefile.target import Target
 from polyarch.errors import InputError
 from polyarch.golang.strconv import parse_bool, quote
+from polyarch.request.policies import Policy, parse_policy, policy_of
 
 __all__ = [
     "GROUP_ATTRIBUTES",

@@ -23,11 +23,11 @@ from polyarch.bakefile.entries import (
     parse_ssh,
     unique,
 )
-from polyarch.bakefile.policies import Policy, parse_policy
 from polyarch.bakefile.target import Target
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, quote
 from polyarch.record import frozen, replace
+from polyarch.request.policies import Policy, parse_policy
 from polyarch.text.nearest import suggestion
 
 __all__ = ["Override", "apply", "read_overrides"]

@@ -18,9 +18,9 @@ from polyarch.bakefile.entries import (
     unique,
 )
 from polyarch.bakefile.hcl.place import Range
-from polyarch.bakefile.policies import Policy
 from polyarch.graph.location import Location
 from polyarch.record import field, frozen, replace
+from polyarch.request.policies import Policy
 
 __all__ = ["Bases", "Group", "Target"]
 

@@ -41,7 +41,7 @@ from polyarch.request.values import BuildRequest, Output, OutputType
 from polyarch.worker.masking import Masker
 from polyarch.worker.secrets import Secrets, sources_of
 
-__all__ = ["Remote", "Taker", "ask_remotely", "build_remotely"]
+__all__ = ["Policing", "Remote", "Taker", "ask_remotely", "build_remotely"]
 
 _CAPABILITIES = "frontend.caps"
 _SUBREQUESTS = "moby.buildkit.frontend.subrequests+forward"
@@ -64,11 +64,12 @@ def build_remotely(
     take: Taker = deliver,
     steer: Steer | None = None,
     offered: Offered | None = None,
+    policy: Policing | None = None,
 ) -> BuildResult:
     """Carry out a request on a daemon; `steer` has the frontend asked through the build's gateway.
 
     `offered` is what the daemon may read of this machine, None for the contexts of the request.
-    `take` is given archives of images that aren't written as they are: those that are to be loaded, or unpacked as layouts.
+    `policy` is asked of each source that the daemon uses. `take` is given archives of images that aren't written as they are: those that are to be loaded, or unpacked as layouts.
 
     Raises SolveFailed, RemoteError, InputError, Cancelled.
     """
@@ -76,7 +77,7 @@ def build_remotely(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-")))
         outputs = _Outputs(_annotated(request), scratch, is_engine=remote.is_engine)
         stack.callback(outputs.close)
-        around = _Around(scratch=scratch, sink=sink, cancel=cancel, offered=offered)
+        around = _Around(scratch=scratch, sink=sink, cancel=cancel, offered=offered, policy=policy)
         work = _prepared(remote, request, outputs, stack, around)
         work = replace(work, steer=steer, provenance=request.result_provenance)
         with told_trouble(remote.address):
@@ -114,6 +115,14 @@ def ask_remotely(
 
 
 @frozen
+class Policing:
+    """What answers a daemon's requests about sources; with `proxy_network` steps are to reach nothing but a proxy."""
+
+    check: Callable[[bytes], bytes]
+    proxy_network: bool = False
+
+
+@frozen
 class _Around:
     """What a build is done with: a directory of its own, who is told of it, and who may end it.
 
@@ -124,6 +133,7 @@ class _Around:
     sink: Sink
     cancel: CancelToken
     offered: Offered | None = None
+    policy: Policing | None = None
 
 
 def _prepared(
@@ -152,6 +162,7 @@ def _prepared(
         outputs=outputs.takers(),
         layouts=contexts.layouts,
         caches=caches.layouts,
+        policy=None if around.policy is None else around.policy.check,
     )
     session = os.urandom(12).hex()
     options = SolveOptions(
@@ -168,6 +179,8 @@ def _prepared(
         cache_to=caches.cache_to,
         cache_from=caches.cache_from,
         entitlements=request.allow,
+        has_policy=around.policy is not None,
+        proxy_network=around.policy is not None and around.policy.proxy_network,
     )
     return Work(
         remote=remote,

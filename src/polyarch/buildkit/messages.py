@@ -49,7 +49,8 @@ def read_pairs(message: Message, number: int) -> dict[str, str]:
 class SolveOptions:
     """What a daemon is asked to build; `exporters` and caches are types with attributes.
 
-    An `internal` build leaves no record.
+    An `internal` build leaves no record. One that `has_policy` asks the session of each source; steps of one with
+    `proxy_network` reach nothing but a proxy.
     """
 
     ref: str
@@ -61,6 +62,8 @@ class SolveOptions:
     cache_from: tuple[tuple[str, Mapping[str, str]], ...] = ()
     entitlements: tuple[str, ...] = ()
     internal: bool = False
+    has_policy: bool = False
+    proxy_network: bool = False
 
 
 def solve_request(options: SolveOptions) -> bytes:
@@ -82,6 +85,8 @@ def solve_request(options: SolveOptions) -> bytes:
             *(field(9, each) for each in options.entitlements),
             field(11, options.internal),
             *(field(13, _typed(each)) for each in options.exporters),
+            field(15, options.session if options.has_policy else ""),
+            field(17, options.proxy_network),
         )
     )
 

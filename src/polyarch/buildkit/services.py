@@ -32,6 +32,7 @@ __all__ = ["Attached", "methods"]
 _CHUNK = 1 << 16
 _CONTENT = "/containerd.services.content.v1.Content"
 _SERVING = field(1, 1)
+_POLICY = "/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy"
 _EXPORTER = "buildkit-attachable-exporter-id"
 _AGENT = "buildkit.ssh.id"
 
@@ -55,6 +56,8 @@ class Attached:
     outputs: Mapping[int, Taker]
     layouts: Mapping[str, Layout] = record_field(default_factory=dict)
     caches: Mapping[str, Layout] = record_field(default_factory=dict)
+    policy: Callable[[bytes], bytes] | None = None
+    """Answers a CheckPolicyRequest by a CheckPolicyResponse."""
 
     @property
     def stores(self) -> Mapping[str, Layout]:
@@ -77,10 +80,22 @@ def methods(attached: Attached) -> dict[str, Method]:
     found[f"{_CONTENT}/Info"] = unary, info_method(attached.stores)
     found[f"{_CONTENT}/Read"] = Cardinality.UNARY_STREAM, read_method(attached.stores)
     found[f"{_CONTENT}/Write"] = streamed, write_method(attached.caches)
+    if attached.policy is not None:
+        found[_POLICY] = unary, _policy(attached.policy)
     return {
         path: Method(_guarded(call), cardinality, bytes, bytes)
         for path, (cardinality, call) in found.items()
     }
+
+
+def _policy(check: Callable[[bytes], bytes]) -> Call:
+    async def call(stream: Asked) -> None:
+        data = await stream.recv_message() or b""
+        # It evaluates for as long as it takes, and may read files.
+        loop = asyncio.get_running_loop()
+        await stream.send_message(await loop.run_in_executor(None, check, data))
+
+    return call
 
 
 def _guarded(call: Call) -> Call:

@@ -32,6 +32,7 @@ GROUPS = {
     "image": "Commands to work on images of the local store",
     "imagetools": "Commands to work on images in registry",
     "registry": "Say how registries are asked",
+    "policy": "Commands for working with build policies",
     "plugin": "Make polyarch a plugin of docker's command line, or stand in for programs",
 }
 
@@ -47,6 +48,8 @@ COMMANDS: tuple[Entry, ...] = (
     _entry("inspect", "builders.commands:INSPECT", "Inspect current builder instance"),
     _entry("ls", "builders.ls:LS", "List builder instances"),
     _entry("prune", "cache.prune:PRUNE", "Remove build cache"),
+    _entry("policy eval", "policy.eval:EVAL", "Evaluate policy for a source"),
+    _entry("policy test", "policy.test:TEST", "Run policy tests"),
     _entry("rm", "builders.rm:RM", "Remove one or more builder instances"),
     _entry("serve", "serving.serve:SERVE", "Answer clients of BuildKit's API"),
     _entry("stop", "builders.stop:STOP", "Stop builder instance (nothing to do: no daemon runs)"),

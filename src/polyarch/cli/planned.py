@@ -17,10 +17,6 @@ PLANNED: Mapping[str, tuple[str, str]] = {
         "install isn't there: since Docker 23, docker build leads to the plugin buildx by itself",
         "make polyarch that plugin: polyarch plugin install",
     ),
-    "policy": (
-        "policy isn't there yet, it is planned: sources can't be restricted so far",
-        "pin them in the Dockerfile: FROM NAME@sha256:..., ADD --checksum=sha256:...",
-    ),
     "uninstall": (
         "uninstall isn't there: docker build leads to the plugin buildx as long as there is one",
         "take it away if it is polyarch: polyarch plugin uninstall",

@@ -26,11 +26,12 @@ from polyarch.cluster.scheduler import Future, Scheduler, connected
 from polyarch.cluster.wire import Sent, Task
 from polyarch.digest import sha256
 from polyarch.engine.engine import Engine
-from polyarch.errors import MachineError
+from polyarch.errors import InputError, MachineError
 from polyarch.exporter.delivery import deliver
 from polyarch.images.place import Seal
 from polyarch.layer.tarread import Source
 from polyarch.library.codec import encode
+from polyarch.pipeline.guarded import has_policies
 from polyarch.pipeline.parts import (
     Joining,
     by_digest,
@@ -109,6 +110,11 @@ class Session:
 
     def build(self, request: BuildRequest, *, sink: Sink, cancel: CancelToken) -> BuildResult:
         """Carry out a request, and keep its record. Raises as `build_on_cluster`."""
+        if has_policies(request, self.engine.environ):
+            raise InputError(
+                "policies aren't supported yet by clusters",
+                hint="build on this machine or on a BuildKit daemon, or without them: --policy disabled=true",
+            )
 
         def build(kept: Sink) -> BuildResult:
             seal = sealing(request, self.engine.environ, cancel)

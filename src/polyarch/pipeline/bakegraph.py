@@ -114,7 +114,8 @@ def _understand(
             linked=company.linked,
             places=contexts.places,
         )
-        noted = Noted(images=company.resolver(engine.images(sink), request, cancel))
+        images = company.resolver(engine.images(sink), request, cancel)
+        noted = Noted(images=reading.guarded.images(images))
         lowered = lower_all(dockerfile, platforms, options, noted, GraphMaker())
         company.understood(
             Meaning(lowered=lowered, resolved=noted.resolved, pins=reading.remote.pins)

@@ -128,7 +128,9 @@ class _Build:
             linked=company.linked,
             places=contexts.places,
         )
-        resolver = Noted(images=company.resolver(self.images, request, self.cancel))
+        resolver = Noted(
+            images=reading.guarded.images(company.resolver(self.images, request, self.cancel))
+        )
         maker = GraphMaker()
         try:
             lowered = lower_all(dockerfile, asked.platforms, options, resolver, maker)
@@ -139,6 +141,8 @@ class _Build:
         meaning = company.understood(
             Meaning(lowered=lowered, resolved=resolver.resolved, pins=reading.remote.pins)
         )
+        graph = Graph(targets=targets_of(lowered, has_scans=attestations.sbom is not None))
+        reading.guarded.check_graph(graph)
         return _Understood(
             dockerfile=dockerfile,
             shown=shown,
@@ -146,7 +150,7 @@ class _Build:
             options=options,
             lowered=lowered,
             meaning=meaning,
-            graph=Graph(targets=targets_of(lowered, has_scans=attestations.sbom is not None)),
+            graph=graph,
         )
 
     def carry_out(self, understood: _Understood, explain: Explain) -> BuildResult:

@@ -81,6 +81,8 @@ class Fetcher:
     cancel: CancelToken
     keep_git_dir: bool = False
     is_dated: bool = False
+    check: Callable[[HttpOp | GitOp], None] = lambda _op: None
+    """Raises for what isn't to be fetched. The main context is looked at by who fetches it."""
 
     def fetch(self, address: str) -> Fetched | None:
         """Fetch the main context; None if it is no address. An archive is unpacked.
@@ -99,13 +101,16 @@ class Fetcher:
         """Fetch a named context, as `fetch` does. A file stays a file called `context`, unless `#:` names a directory."""
         reference = _repository(address)
         if reference is not None:
+            self.check(git_op(reference))
             return self._commit(git_op(reference), address)
         if address.startswith(_WEB) and "#:" in address:
+            self.check(HttpOp(url=address.partition("#:")[0], filename=_FILE_NAME))
             return self._file(address)
         return self.plain(address) if address.startswith(_WEB) else None
 
     def plain(self, address: str) -> Fetched:
         """Fetch a file of a web server as it is."""
+        self.check(HttpOp(url=address, filename=_FILE_NAME))
         with step(self.sink, f"[internal] load {redacted(address)}"):
             return self._downloaded(address)
 
@@ -137,6 +142,7 @@ class Fetcher:
 
     def date(self, op: HttpOp | GitOp) -> int | None:
         """Return when what an op fetches was made, in seconds; None if it doesn't tell."""
+        self.check(op)
         if isinstance(op, GitOp):
             return self.remote.commit(op, self.cancel).made
         file = self.remote.file(op, self.cancel)

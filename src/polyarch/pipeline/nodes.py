@@ -24,6 +24,7 @@ from polyarch.errors import InputError, PolyarchError
 from polyarch.pipeline.choosing import Nodes, Part, with_node_name
 from polyarch.pipeline.company import ALONE, Company
 from polyarch.pipeline.frontend import is_read_here, own_frontend
+from polyarch.pipeline.guarding import guarding
 from polyarch.pipeline.parts import (
     Joining,
     by_digest,
@@ -271,15 +272,17 @@ class Building:
         offered: Offered | None = None,
     ) -> BuildResult:
         taking = Taking(engine=self.engine, sink=self.sink, cancel=self.cancel)
-        result = build_remotely(
-            remote,
-            request,
-            sink=self.sink,
-            cancel=self.cancel,
-            take=taking.take,
-            steer=steer,
-            offered=offered,
-        )
+        with guarding(self.engine, request, remote, self.sink, self.cancel) as policy:
+            result = build_remotely(
+                remote,
+                request,
+                sink=self.sink,
+                cancel=self.cancel,
+                take=taking.take,
+                steer=steer,
+                offered=offered,
+                policy=policy,
+            )
         if remote.is_engine or result.config_digest is None:
             return result
         return replace(result, is_loaded_whole=taking.has_whole(request.outputs))

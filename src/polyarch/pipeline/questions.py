@@ -55,7 +55,7 @@ def check_on(
     with open_reading(engine, request, sink, cancel) as reading:
         source = reading.source()
         contexts = reading.contexts()
-        resolver = engine.images(sink).resolver(cancel, pull=request.pull)
+        resolver = reading.guarded.images(engine.images(sink).resolver(cancel, pull=request.pull))
         if lint.override is not None:
             lint.begin(source)  # what the command line says is no fault of the Dockerfile
         try:
@@ -89,7 +89,7 @@ def outline_on(
     with open_reading(engine, request, sink, cancel) as reading:
         lint = linter_of(request)
         dockerfile, shown = reading.load(lint)
-        resolver = engine.images(sink).resolver(cancel, pull=request.pull)
+        resolver = reading.guarded.images(engine.images(sink).resolver(cancel, pull=request.pull))
         options = replace(_options(engine, request), lint=lint)
         try:
             return outline(dockerfile, host(), options=options, images=resolver)

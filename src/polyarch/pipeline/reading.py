@@ -22,6 +22,7 @@ from polyarch.graph.location import SourceText
 from polyarch.graph.op import GitOp, HttpOp
 from polyarch.pipeline.company import ALONE, Company
 from polyarch.pipeline.contexts import KEEP_GIT_DIR_ARG, Contexts, Loader, MainContext
+from polyarch.pipeline.guarded import Guarded
 from polyarch.platforms import Platform, host
 from polyarch.progress import CancelToken, Sink, WarningEvent, cancellable, step
 from polyarch.record import frozen, replace
@@ -56,6 +57,7 @@ class Reading:
     main: MainContext
     remote: RemoteSources
     sink: Sink
+    guarded: Guarded
 
     def source(self) -> SourceText:
         """Return the text of the Dockerfile. Raises InputError and its kin."""
@@ -92,10 +94,12 @@ def open_reading(
     sink: Sink,
     cancel: CancelToken,
     company: Company = ALONE,
+    *,
+    asks: bool = True,
 ) -> Iterator[Reading]:
     """Have what a Dockerfile can be read with; secrets are at hand until the block ends.
 
-    They are masked in errors, which is why the reading has a sink of its own.
+    Policies are loaded, and asked about the main context if this `asks`. Secrets are masked in errors, which is why the reading has a sink of its own.
     """
     with ExitStack() as stack:
         stack.enter_context(cancellable(cancel))
@@ -104,8 +108,13 @@ def open_reading(
             stack.enter_context(secrets.masker.masks_errors())
             sink = secrets.masker.sink(sink)
         remote = stack.enter_context(engine.remote_sources(secrets))
-        loader = _loader(engine, request, remote, sink, cancel, company)
-        yield Reading(request=request, loader=loader, main=loader.main(), remote=remote, sink=sink)
+        guarded = Guarded(engine=engine, request=request, remote=remote, sink=sink, cancel=cancel)
+        loader = _loader(engine, request, remote, sink, cancel, company, guarded.check)
+        main = loader.main()
+        guarded.load(main, asks=asks)
+        yield Reading(
+            request=request, loader=loader, main=main, remote=remote, sink=sink, guarded=guarded
+        )
 
 
 def linter_of(request: BuildRequest) -> Linter:
@@ -155,6 +164,7 @@ def _loader(
     sink: Sink,
     cancel: CancelToken,
     company: Company,
+    check: Callable[[HttpOp | GitOp], None],
 ) -> Loader:
     def fetcher() -> Fetcher:
         from polyarch.pipeline.fetched import Fetcher  # noqa: PLC0415 - directories need nothing of it
@@ -170,6 +180,7 @@ def _loader(
             cancel=cancel,
             keep_git_dir=bool(find_bool(args.get(KEEP_GIT_DIR_ARG, ""))),
             is_dated=bool(args.get(SOURCE_DATE_EPOCH)),
+            check=check,
         )
 
     return Loader(

@@ -33,8 +33,8 @@ __all__ = ["make_request", "read_platforms", "several"]
 # Fields of the request have keywords of their names; these go into its outputs.
 _WISHES = frozenset({"push", "load", "needs_digest"})
 _PLACES = ("index", "referrers")
-_INNER = frozenset({"context_files", "ref", "vcs"})
-"""Fields that are found out, not asked for."""
+_INNER = frozenset({"context_files", "policies", "ref", "vcs"})
+"""Fields that are found out, or that the command line alone asks for."""
 
 
 def make_request(

@@ -13,6 +13,7 @@ from polyarch.record import field, frozen
 from polyarch.request.annotation import Annotation
 from polyarch.request.attestation import Attestation
 from polyarch.request.limits import Resources, Ulimit
+from polyarch.request.policies import Policy
 from polyarch.request.signing import Signing
 
 __all__ = [
@@ -115,7 +116,7 @@ class BuildRequest:
     or max for the result to hold the provenance, whether it is attested or not;
     `vcs` is what git says of the context (`polyarch.request.vcs`), `ref` the build's name in the history, "" for one
     that is made up. Nothing is pushed if the result is what `if_changed`, the name of an image, stands for already;
-    what is pushed is signed by all of `signing`.
+    what is pushed is signed by all of `signing`. `policies` say what it may take from outside, beside that of its Dockerfile.
     """
 
     context: str
@@ -156,3 +157,4 @@ class BuildRequest:
     ref: str = ""
     if_changed: str = ""
     signing: tuple[Signing, ...] = ()
+    policies: tuple[Policy, ...] = ()

@@ -35,7 +35,7 @@ def test_neither_help_nor_completion_lists_them(name: str) -> None:
 
 
 def test_the_names_are_those_of_buildx() -> None:
-    assert set(PLANNED) | {"dap", "debug", "stop", "dial-stdio"} == {
+    assert set(PLANNED) | {"dap", "debug", "stop", "dial-stdio", "policy"} == {
         "debug",
         "dap",
         "dial-stdio",

@@ -16,7 +16,6 @@ from polyarch.bakefile.files import (
     read_remote,
     split_environment,
 )
-from polyarch.bakefile.policies import Policy
 from polyarch.bakefile.target import Target
 from polyarch.bakefile.validate import check_target
 from polyarch.cli.baking.fetching import open_access
@@ -42,6 +41,7 @@ from polyarch.golang.json import indented
 from polyarch.golang.strconv import parse_bool, quote
 from polyarch.platforms import host
 from polyarch.record import frozen, replace
+from polyarch.request.policies import Policy
 from polyarch.request.values import is_address
 
 __all__ = ["BAKE", "cleaned"]

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from polyarch.bakefile.addresses import is_remote
 from polyarch.bakefile.entries import attest_shorthand
-from polyarch.bakefile.policies import parse_policy
 from polyarch.cli.building.signing import SIGN_FLAG
 from polyarch.cli.building.values import call_flag
 from polyarch.cli.display.flag import PROGRESS
@@ -16,6 +15,7 @@ from polyarch.cli.frame.network import AUTHORITIES, OFFLINE, PROXY_NETWORK
 from polyarch.errors import InputError
 from polyarch.golang.strconv import quote
 from polyarch.record import frozen
+from polyarch.request.policies import parse_policy
 
 __all__ = ["BAKE_FLAGS", "Words", "changes", "policies", "progress_mode", "read_variables", "words"]
 
@@ -61,7 +61,14 @@ BAKE_FLAGS = (
     Flag(name="metadata-file", help="Write build result metadata to a file", completes="files"),
     Flag(name="no-cache", kind=Kind.SWITCH, help="Do not use cache when building the image"),
     OFFLINE,
-    Flag(name="policy", kind=Kind.LIST, help="Global policy evaluation options", hidden=True),
+    Flag(
+        name="policy",
+        kind=Kind.LIST,
+        help=(
+            "Global policy evaluation options, not files "
+            '(format: "[disabled=true|false][,strict=true|false][,log-level=level]")'
+        ),
+    ),
     Flag(name="print", kind=Kind.SWITCH, help="Print the options without building"),
     Flag(
         name="output",

@@ -6,7 +6,6 @@ import io
 
 from polyarch.bakefile.target import Target
 from polyarch.cli.baking.words import build_words
-from polyarch.cli.building.not_yet import check_there
 from polyarch.cli.building.request import read_flags, read_request
 from polyarch.cli.building.table import BUILD_FLAGS
 from polyarch.cli.frame.command import Context
@@ -24,5 +23,4 @@ def request_of(target: Target, context: Context, *, is_part: bool = False) -> Bu
         context = replace(context, stdin=io.TextIOWrapper(data))
     options = parse_flags(BUILD_FLAGS, build_words(target, is_part=is_part))
     asked = read_request(options, read_flags(options, context.environ), context)
-    check_there(asked)
-    return asked.request
+    return replace(asked.request, policies=target.policy or ())

@@ -13,7 +13,6 @@ from polyarch.builders.saved import SavedBuilders
 from polyarch.builders.values import ELSEWHERE, BuilderNode, SavedBuilder
 from polyarch.cli.builders.chosen import working_builder
 from polyarch.cli.builders.loads import loads_by_default
-from polyarch.cli.building.not_yet import check_there
 from polyarch.cli.building.prefixes import PREFIX
 from polyarch.cli.building.request import Asked, BuildFlags, read_flags, read_request
 from polyarch.cli.building.settings import (
@@ -125,7 +124,6 @@ def _asked_for(options: Options, flags: BuildFlags, chosen: _Chosen, context: Co
     if _has_no_output(options, flags) and loads_by_default(chosen.builder, context.environ):
         flags = replace(flags, outputs=(Output(type=OutputType.DOCKER),))
     asked = read_request(options, flags, context)
-    check_there(asked)
     settings: dict[str, object] = {"ref": new_ref(chosen.builder.name, chosen.node.name)}
     if not options.given("jobs"):
         settings["jobs"] = jobs_of(chosen.node, context.environ)

@@ -42,6 +42,7 @@ from polyarch.request.attestation import DEFAULT_PROVENANCE, PROVENANCE, Attesta
 from polyarch.request.frontend import MULTI_PLATFORM_ARG
 from polyarch.request.make import make_request
 from polyarch.request.outputs import check_mirrors
+from polyarch.request.policies import parse_policy
 from polyarch.request.secretfile import check_secret_file
 from polyarch.request.values import BuildRequest, CacheEntry, Output, OutputType, Secret, is_address
 from polyarch.request.vcs import with_git
@@ -55,11 +56,10 @@ _NO_ARTIFACT = "BUILDX_NO_DEFAULT_OCI_ARTIFACT"
 
 @frozen
 class Asked:
-    """What `build` was asked for; beside the request stands what the engine can't carry out yet."""
+    """What `build` was asked for: a build, or an answer about one."""
 
     request: BuildRequest
     call: Call | None = None
-    policies: tuple[str, ...] = ()
 
 
 @frozen
@@ -110,7 +110,6 @@ def read_request(options: Options, flags: BuildFlags, context: Context) -> Asked
     return Asked(
         request=_request(options, flags, context),
         call=flags.call,
-        policies=options.values("policy"),
     )
 
 
@@ -196,7 +195,10 @@ def _request(options: Options, flags: BuildFlags, context: Context) -> BuildRequ
         attest_as=options.text("attest-as"),
         result_provenance=result_provenance(options, context.environ),
     )
-    request = replace(request, outputs=_with_form(request.outputs, context.environ))
+    policies = tuple(map(parse_policy, options.values("policy")))
+    request = replace(
+        request, outputs=_with_form(request.outputs, context.environ), policies=policies
+    )
     if not allowed.local_delete:
         check_mirrors(request.outputs)
     return with_git(_with_stdin(request, context), context.environ)

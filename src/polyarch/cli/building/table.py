@@ -120,7 +120,14 @@ BUILD_FLAGS = (
         help="Set target platform for build",
         completes="platforms",
     ),
-    Flag(name="policy", kind=Kind.LIST, help="Policy configuration", hidden=True),
+    Flag(
+        name="policy",
+        kind=Kind.LIST,
+        help=(
+            'Policy configuration (format: "filename=path[,filename=path][,reset=true|false]'
+            '[,disabled=true|false][,strict=true|false][,log-level=level]")'
+        ),
+    ),
     Flag(name="print", hidden=True),
     PROGRESS,
     PROXY_NETWORK,

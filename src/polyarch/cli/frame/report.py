@@ -22,6 +22,7 @@ class CommandFailed(PolyarchError):
     def __init__(self, prefix: str, error: PolyarchError) -> None:
         super().__init__(f"{prefix}{error}", hint=error.hint, place=error.place)
         self.exit_status = error.exit_status
+        self.told = error.told
 
 
 class WrongCall(PolyarchError):
@@ -54,6 +55,7 @@ def report(error: BaseException, stderr: TextIO, environ: Mapping[str, str], *, 
     error = _as_ours(error, environ)
     if debug:
         stderr.write(_traceback(error))
+    stderr.writelines(f"{shown(each)}\n" for each in error.told)
     if error.place is not None:
         stderr.write(shown(error.place.excerpt()))
     if isinstance(error, WrongCall):

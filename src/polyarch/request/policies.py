@@ -1,13 +1,13 @@
-"""Policies of a target, as they are written and printed. They aren't carried out yet."""
+"""Policies of a build, as they are written and printed, and what several of them mean together."""
 
 from __future__ import annotations
 
 from polyarch.errors import InputError
 from polyarch.golang.csv import csv_fields
 from polyarch.golang.strconv import parse_bool, quote
-from polyarch.record import frozen
+from polyarch.record import frozen, replace
 
-__all__ = ["Policy", "parse_policy", "policy_of"]
+__all__ = ["Group", "Policy", "groups_of", "parse_policy", "policy_of"]
 
 _LEVELS = {
     "panic": 0,
@@ -78,3 +78,32 @@ def policy_of(fields: list[str]) -> Policy:
         strict=switches.get("strict"),
         level=level,
     )
+
+
+@frozen
+class Group:
+    """Files of one policy; `level` is how much of its log is shown, None for the usual."""
+
+    files: tuple[str, ...]
+    level: int | None = None
+
+
+def groups_of(own: Group | None, given: tuple[Policy, ...]) -> tuple[Group, ...]:
+    """Return the policies that count: the build's `own` one, and those that are `given`. Raises InputError."""
+    if any(each.disabled for each in given):
+        if len(given) > 1 or given[0] != Policy(disabled=True):
+            raise InputError("disabled policy cannot be combined with other policy flags")
+        return ()
+    found = [own] if own is not None else []
+    waiting: int | None = None
+    for each in given:
+        if each.reset:
+            found = []
+        if each.files:
+            level = waiting if each.level is None else each.level
+            found.append(Group(files=each.files, level=level))
+        elif not found:
+            waiting = each.level
+        elif each.level is not None:
+            found[-1] = replace(found[-1], level=each.level)
+    return tuple(found)

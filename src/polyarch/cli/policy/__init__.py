@@ -1,0 +1,1 @@
+"""Commands on source policies: what one says of a source, and its tests."""
