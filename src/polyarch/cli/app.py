@@ -220,11 +220,11 @@ def _no_command(words: Sequence[str], context: Context) -> int:
             return 0
         context.stderr.write(help_text + "\n")
         raise InputError(f'unknown command: "{" ".join(words[:2])}"{_near(words[:2])}')
-    # Only for those who ask for what isn't there.
-    from polyarch.cli.planned import PLANNED, refusal  # noqa: PLC0415
+    # Only for those who ask for what has no use.
+    from polyarch.cli.needless import NEEDLESS, refusal  # noqa: PLC0415
 
-    if words[0] in PLANNED:
-        raise refusal(words[0], context.program)
+    if words[0] in NEEDLESS:
+        raise refusal(words[0])
     context.stdout.write(root_help(context.program) + "\n")
     context.stdout.flush()
     raise InputError(

@@ -29,10 +29,17 @@ def check_nodes(builder: SavedBuilder, context: Context) -> None:
             ) from error
 
 
-def boot_all(builder: SavedBuilder, context: Context) -> None:
-    """Start what doesn't run, and show that. Raises PolyarchError."""
+def boot_all(builder: SavedBuilder, context: Context, *, asks: bool = True) -> None:
+    """Start what doesn't run, and show that. Raises PolyarchError.
+
+    With `asks` daemons that somebody else starts are called, and waited for if nobody listens there.
+    """
     drivers = [driver for node in builder.nodes for driver in _drivers(builder, context, node)]
-    waiting = [each for each in drivers if not _is_up(each)]
+    waiting = [
+        each
+        for each in drivers
+        if each.status() is not Status.RUNNING or (asks and look_at(each.remote()).is_absent)
+    ]
     if not waiting:
         return
     display = open_display(
@@ -43,10 +50,6 @@ def boot_all(builder: SavedBuilder, context: Context) -> None:
     )
     with display:
         side_by_side([partial(each.boot, display) for each in waiting], len(waiting), name="boot")
-
-
-def _is_up(driver: NodeDriver) -> bool:
-    return driver.status() is Status.RUNNING and not look_at(driver.remote()).is_absent
 
 
 def stop_all(builder: SavedBuilder, context: Context) -> None:

@@ -22,7 +22,8 @@ def pass_on(builder: SavedBuilder, options: Options, context: Context) -> int:
     if options.text("progress") not in _SILENT:
         context.warn(f"#0 builder: {builder.name}")
         context.stderr.flush()
-    boot_all(builder, context)
+    # The only call is the client's own.
+    boot_all(builder, context, asks=False)
     remote = _remote(builder, options.text("platform"), context)
     try:
         relay(remote.target)

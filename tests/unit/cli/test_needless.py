@@ -1,4 +1,4 @@
-"""Commands of docker buildx that aren't there: known by name, in two lines."""
+"""Commands of docker buildx that have no use: known by name, in two lines."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from polyarch.cli.complete import Completion, complete
-from polyarch.cli.planned import PLANNED
+from polyarch.cli.needless import NEEDLESS
 from tests.support.fakes.buildx import directory_of_buildx
 from tests.support.machine.commands import call
 
-EACH = pytest.mark.parametrize("name", PLANNED)
+EACH = pytest.mark.parametrize("name", NEEDLESS)
 
 
 @EACH
@@ -35,21 +35,7 @@ def test_neither_help_nor_completion_lists_them(name: str) -> None:
 
 
 def test_the_names_are_those_of_buildx() -> None:
-    assert set(PLANNED) | {"dap", "debug", "stop", "dial-stdio", "policy"} == {
-        "debug",
-        "dap",
-        "dial-stdio",
-        "stop",
-        "install",
-        "uninstall",
-        "policy",
-    }
-
-
-def test_as_the_plugin_the_advice_is_for_docker() -> None:
-    printed = call("buildx", "policy", "eval", environ={"POLYARCH_PLUGIN": "buildx"})
-
-    assert "ERROR: policy isn't there yet" in printed.err
+    assert set(NEEDLESS) == {"install", "uninstall"}
 
 
 @pytest.mark.parametrize(
