@@ -108,6 +108,25 @@ def test_a_cache_is_kept_and_shown_as_it_began(root: Person, registry: RealRegis
     assert printed(build(root, registry, *lines)) == ["750 3:4 first", "more", "700 5 "]
 
 
+def test_without_the_cache_caches_begin_anew(root: Person, registry: RealRegistry) -> None:
+    """Once in a build: its steps share what they put there, as with BuildKit."""
+    step = "RUN --mount=type=cache,target=/c{0} ls /c{0} | tr '\\n' ' ' >> /seen; touch /c{0}/{1}\n"
+    base = f"FROM {registry.host}/library/busybox AS"
+    root.write(
+        "Dockerfile",
+        f"{base} a\n{step.format('', 'one')}{step.format('', 'two')}"
+        f"{base} b\nCOPY --from=a /seen /\n{step.format('', 'three')}{step.format('/other', 'x')}",
+    )
+
+    def seen(*words: str) -> str:
+        root.run("build", *words, "-o", "out", ".").check()
+        return (root.work / "out/seen").read_text()
+
+    assert seen() == "one one two "
+    assert seen("--no-cache") == "one one two "
+    assert seen("--no-cache-filter=b") == "one "
+
+
 def test_a_locked_cache_may_be_there_twice(root: Person, registry: RealRegistry) -> None:
     cache = "--mount=type=cache,id=it,sharing=locked,target="
     step = f'RUN {cache}/one {cache}/two echo x > /one/file; echo "<$(cat /two/file)>"'

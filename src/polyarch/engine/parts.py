@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,8 @@ class Crew:
         )
         self._engine = engine
         self._part = part
+        self._lock = threading.Lock()
+        self._runner: StepRunner | None = None
         self.worker = Worker(
             snapshotter=engine.snapshotter,
             images=sources.images,
@@ -121,6 +124,12 @@ class Crew:
         )
 
     def _steps(self) -> StepRunner:
+        """Return what runs steps: one for all, as it knows what others have had. Made when the first is there."""
+        with self._lock:
+            self._runner = self._runner or self._step_runner()
+            return self._runner
+
+    def _step_runner(self) -> StepRunner:
         sources, caches, caller = self._part.sources, self._part.caches, self._engine.caller
         return self._engine.programs.get().step_runner(
             sources.images,

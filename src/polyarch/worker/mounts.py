@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -78,12 +79,18 @@ class KeptMounts(Protocol):
 
 @frozen
 class StepMounts:
-    """Makes the mounts of steps ready. `kept` has what new caches begin with, if anything has."""
+    """Makes the mounts of a build's steps ready. `kept` has what new caches begin with, if anything has.
+
+    A step that ignores the cache (`--no-cache`) begins its caches anew, unless a step of the build had them before.
+    """
 
     store: Store
     snapshotter: Snapshotter
     secrets: Secrets
     kept: KeptMounts | None = None
+    _had: set[str] = field(default_factory=set, repr=False)
+    """What the caches are known by that steps have had."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @contextmanager
     def ready(
@@ -101,6 +108,7 @@ class StepMounts:
         """
         op = vertex.op
         assert isinstance(op, ExecOp)
+        self._begin(vertex, sources)
         with ExitStack() as stack:
             maker = _Maker(self, vertex, sources, reading, directory, cancel, stack)
             maker.claim(mount for mount in op.mounts if isinstance(mount, CacheMount))
@@ -119,6 +127,15 @@ class StepMounts:
             maker.step.mounts.sort(key=lambda mount: mount.target)
             yield maker.step
 
+    def _begin(self, vertex: Vertex, sources: Sequence[LayerStack | SourceTree]) -> None:
+        op = vertex.op
+        assert isinstance(op, ExecOp)
+        caches = {_identity(each, sources) for each in op.mounts if isinstance(each, CacheMount)}
+        with self._lock:
+            for identity in sorted(caches - self._had) if vertex.ignore_cache else ():
+                self._forget_all(identity)
+            self._had.update(caches)
+
     def forget_caches(self, vertex: Vertex, sources: Sequence[LayerStack | SourceTree]) -> None:
         """Remove the directories of the caches that the vertex's exec may have written to.
 
@@ -129,10 +146,13 @@ class StepMounts:
         assert isinstance(op, ExecOp)
         for mount in op.mounts:
             if isinstance(mount, CacheMount) and not mount.read_only:
-                identity, number = _identity(mount, sources), 0
-                while self.snapshotter.exists(name := _directory(identity, number)):
-                    self._forget(name)
-                    number += 1
+                self._forget_all(_identity(mount, sources))
+
+    def _forget_all(self, identity: str) -> None:
+        number = 0
+        while self.snapshotter.exists(name := _directory(identity, number)):
+            self._forget(name)
+            number += 1
 
     def _forget(self, name: SnapshotID) -> None:
         with self.store.locks.exclusive(f"mount-{name}", wait=False) as is_alone:
@@ -270,7 +290,10 @@ class _Maker:
         """Make the first content of a cache: nothing, or a part of an input's tree with its owner and mode."""
         kept = self._parent.kept
         is_filled = (
-            kept is not None and self._begins_empty(mount) and kept.fill(mount.id, directory)
+            kept is not None
+            and not self._vertex.ignore_cache
+            and self._begins_empty(mount)
+            and kept.fill(mount.id, directory)
         )
         if mount.input is None:
             set_owner(directory, mount.uid, mount.gid)
