@@ -81,7 +81,9 @@ def test_magic_links_are_no_links(tree: Path) -> None:
 
 @pytest.mark.root
 @pytest.mark.runtime
-@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore", "Dockerfile.dockerignore"])
+@pytest.mark.parametrize(
+    "name", ["Dockerfile", ".dockerignore", "Dockerfile.dockerignore", "Dockerfile.rego"]
+)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "link to a device"])
 def test_a_context_of_special_files_is_refused(root: Person, kind: str, name: str) -> None:
     if name != "Dockerfile":

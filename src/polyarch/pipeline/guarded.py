@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from polyarch.engine.engine import Engine
 from polyarch.errors import InputError
 from polyarch.graph.graph import Graph
 from polyarch.graph.op import GitOp, HttpOp
+from polyarch.inroot import read_small
 from polyarch.pipeline.contexts import DEFAULT_NAME, MainContext, dockerfile_path
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import field, mutable
@@ -46,7 +48,7 @@ def has_policies(request: BuildRequest, environ: Mapping[str, str]) -> bool:
         return False
     if request.context == "-" or request.dockerfile == "-" or request.dockerfile.startswith(_WEB):
         return False
-    return Path(f"{dockerfile_path(Path(request.context), request)}{_SUFFIX}").exists()
+    return os.path.lexists(f"{dockerfile_path(Path(request.context), request)}{_SUFFIX}")
 
 
 @mutable
@@ -90,10 +92,13 @@ class Guarded:
         if main.directory is None:
             return None
         path = Path(f"{dockerfile_path(main.directory, self.request)}{_SUFFIX}")
-        try:
-            return str(path), path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
+        if not os.path.lexists(path):
             return None
+        from polyarch.policies.files import LARGEST  # noqa: PLC0415 few builds have policies
+
+        try:
+            text = read_small(path.name, LARGEST, "policy file", root=path.parent)
+            return str(path), text.decode("utf-8", "replace")
         except OSError as error:
             raise InputError(f"failed to read policy file {path}: {error.strerror}") from error
 
