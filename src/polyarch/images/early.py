@@ -169,9 +169,8 @@ class _Sending:
         thread = threading.Thread(target=self._run, name="early-push", daemon=True)
         try:
             thread.start()
-        except (
-            RuntimeError
-        ):  # no thread to spare: the push sends it, whatever becomes of this build
+        except RuntimeError:
+            # No thread to spare: the push sends it, whatever becomes of this build.
             os.close(self._file)
             self._is_begun = threading.Event()
         else:
