@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 __all__ = ["hcl_text"]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
-_SHORT = re.compile(r"\\[bf/]")
+_ESCAPE = re.compile(r"\\.")
 _LONG = {"\\b": "\\u0008", "\\f": "\\u000c", "\\/": "/"}
 
 
@@ -52,4 +52,6 @@ def _key(name: str) -> str:
 
 def _quoted(text: str) -> str:
     """Write a quoted template; HCL knows fewer short escapes than JSON."""
-    return _SHORT.sub(lambda found: _LONG[found[0]], json.dumps(text, ensure_ascii=False))
+    return _ESCAPE.sub(
+        lambda found: _LONG.get(found[0], found[0]), json.dumps(text, ensure_ascii=False)
+    )

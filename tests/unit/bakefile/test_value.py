@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from polyarch.bakefile.value import BakeFile
@@ -127,6 +127,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=1
 
 
 @settings(max_examples=40, deadline=None)
+@example(args={}, text="a backslash: \\f, and none: \f")
 @given(args=st.dictionaries(TEXT.filter(bool), TEXT, max_size=3), text=TEXT)
 def test_any_text_is_written_such_that_it_is_read(args: dict[str, str], text: str) -> None:
     file = BakeFile().change("a", args=args, dockerfile_inline=text or "x", tags=["x:y"])
