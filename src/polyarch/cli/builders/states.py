@@ -8,7 +8,7 @@ from functools import partial
 from polyarch.builders.values import LOCAL_ENDPOINT, BuilderNode, SavedBuilder
 from polyarch.buildkit.needs import require_grpc
 from polyarch.emulation.advertised import local_platforms
-from polyarch.errors import PolyarchError
+from polyarch.errors import MachineError, PolyarchError
 from polyarch.platforms import Platform
 from polyarch.record import field, frozen
 from polyarch.release import BUILDKIT_RELEASE
@@ -94,6 +94,9 @@ def _daemon(
     try:
         # gRPC, and what it is made of.
         require_grpc()
+    except MachineError as error:
+        return NodeState(status="error", error=f"{error}: {error.hint}")
+    try:
         from polyarch.buildkit.nodes import look_at  # noqa: PLC0415
         from polyarch.drivers.driver import Status  # noqa: PLC0415
         from polyarch.drivers.nodes import driver_of  # noqa: PLC0415

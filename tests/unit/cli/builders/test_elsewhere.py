@@ -48,6 +48,17 @@ def test_who_looks_for_a_builder_in_the_list_finds_its_whole_name(tmp_path: Path
     assert any(f"\\_ {name}0 " in line for line in listed)
 
 
+def test_the_list_says_how_to_get_what_speaks_with_builders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, "create", "--driver=remote", "--name=b", "tcp://b.example:1234")
+    monkeypatch.setattr("polyarch.buildkit.needs.is_there", lambda _name: False)
+
+    listed = run(tmp_path, "ls")
+
+    assert "which isn't installed: pip install 'polyarch[buildkit]'" in listed.err
+
+
 def test_a_daemon_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polyarch.buildkit.nodes._SECONDS", 0.0)
     address = f"unix://{tmp_path}/none.sock"
