@@ -77,9 +77,9 @@ def test_a_blob_is_there_when_it_is_whole(store: Store, server: RealRegistry) ->
         assert early.arrival("other/repository", WHOLE, lambda _size: None) is None
 
         assert b"".join(place.open_blob(WHOLE).chunks()) == DATA
-    # When it is asked whether it has the blob depends on who is quicker.
-    requests = [each for each in asked(server, "early/whole") if each != "HEAD"]
-    assert requests == ["POST", "PATCH", "PUT", "GET"]
+    # When it is asked whether it has the blob depends on who is quicker, and the last line may come after the answer.
+    requests = [each for each in asked(server, "early/whole") if each not in {"HEAD", "GET"}]
+    assert requests == ["POST", "PATCH", "PUT"]
 
 
 def test_what_the_registry_has_is_given_up(store: Store, server: RealRegistry) -> None:

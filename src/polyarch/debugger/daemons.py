@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from grpclib.exceptions import GRPCError
@@ -20,8 +20,8 @@ from polyarch.debugger.llb import Graph, read_graph
 from polyarch.debugger.node import Input, Program
 from polyarch.debugger.own import DebuggedCompany, path_of
 from polyarch.debugger.tour import Stop
-from polyarch.errors import InputError, PolyarchError
-from polyarch.golang.json import read_json
+from polyarch.errors import InputError, IntegrityError, PolyarchError
+from polyarch.history.failure import SOLVE, VERTEX, details
 from polyarch.oci.config import ImageConfig, parse_config
 from polyarch.pipeline.nodes import Beside, NoGraph
 from polyarch.platforms import host
@@ -30,14 +30,12 @@ from polyarch.record import field, frozen, mutable
 from polyarch.request.talk import Talk
 from polyarch.request.values import BuildRequest
 from polyarch.serve.messages import CONFIG
-from polyarch.wire import Message
 from polyarch.wire import field as wire_field
 
 __all__ = ["Watched", "beside_of"]
 
 _T = TypeVar("_T")
 _ROOT = wire_field(3, "/")
-_VERTEX, _SOLVE = "errdefs.Vertex+json", "errdefs.Solve+json"
 _EVENTS = 5.0
 """Seconds within which the event of a step comes that has failed."""
 
@@ -134,17 +132,13 @@ class _Failure:
         """Read the details of an error."""
         if not isinstance(error, GRPCError) or not isinstance(error.details, bytes):
             return
-        for each in Message(error.details).messages(3):
-            kind = each.text(1).rpartition("/")[2]
-            try:
-                told = read_json(each.bytes(2))
-            except ValueError:
-                continue
-            if kind == _VERTEX and isinstance(told, dict):
-                self.digest = str(told.get("digest", ""))
-            elif kind == _SOLVE and isinstance(told, dict):
-                left = told.get("mountIDs")
-                self.left = tuple(map(str, left)) if isinstance(left, list) else ()
+        # What can't be read tells nothing: the step failed all the same.
+        with suppress(IntegrityError, ValueError):
+            for kind, detail in details(error.details, VERTEX, SOLVE):
+                if kind == VERTEX:
+                    self.digest = detail.text("digest")
+                else:
+                    self.left = detail.texts("mountIDs")
 
 
 class _Talk:

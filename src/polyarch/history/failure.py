@@ -15,12 +15,15 @@ from polyarch.oci.fields import Fields, read_document
 from polyarch.record import replace
 from polyarch.wire import fields
 
-__all__ = ["explained", "place_of"]
+__all__ = ["SOLVE", "VERTEX", "details", "explained", "place_of"]
 
 _DETAILS = 3
 _TYPE, _VALUE = 1, 2
 _SOURCE = "errdefs.Source+json"
-_VERTEX = "errdefs.Vertex+json"
+VERTEX = "errdefs.Vertex+json"
+"""The name of the detail that tells which step failed."""
+SOLVE = "errdefs.Solve+json"
+"""The name of the detail that tells what it has left."""
 
 
 def explained(error: BuildError, status: bytes) -> BuildError:
@@ -29,10 +32,10 @@ def explained(error: BuildError, status: bytes) -> BuildError:
     A status that can't be read tells nothing: the message stands in the record itself.
     """
     try:
-        for kind, detail in _details(status):
-            if kind.endswith(_VERTEX):
+        for kind, detail in details(status, VERTEX, _SOURCE):
+            if kind == VERTEX:
                 error = replace(error, step=detail.text("digest"))
-            elif kind.endswith(_SOURCE):
+            else:
                 place = _place(detail)
                 error = replace(error, excerpt=place.excerpt() if place is not None else "")
     except (IntegrityError, ValueError):
@@ -43,23 +46,23 @@ def explained(error: BuildError, status: bytes) -> BuildError:
 def place_of(status: bytes) -> Location | None:
     """Return the place in the Dockerfile that a status has, None if it has none, or can't be read."""
     try:
-        for kind, detail in _details(status):
-            if kind.endswith(_SOURCE):
-                return _place(detail)
+        for _, detail in details(status, _SOURCE):
+            return _place(detail)
     except (IntegrityError, ValueError):
         pass
     return None
 
 
-def _details(status: bytes) -> Iterator[tuple[str, Fields]]:
+def details(status: bytes, *names: str) -> Iterator[tuple[str, Fields]]:
+    """Yield the details of these names, in their order. Raises IntegrityError, ValueError for what can't be read."""
     for number, value in fields(status):
         if number != _DETAILS or isinstance(value, int):
             continue
         parts = dict(fields(value))
         kind, data = parts.get(_TYPE, b""), parts.get(_VALUE, b"")
         if not isinstance(kind, int) and not isinstance(data, int):
-            name = kind.decode("utf-8", "replace")
-            if name.endswith((_SOURCE, _VERTEX)):
+            name = kind.decode("utf-8", "replace").rpartition("/")[2]
+            if name in names:
                 yield name, read_document(data)
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from polyarch.digest import Digest
 from polyarch.errors import Cancelled
@@ -23,7 +23,10 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.store.blobs import BlobWriter
 from polyarch.threads import caught
 
-__all__ = ["EarlyPush", "FollowedSink"]
+if TYPE_CHECKING:
+    from polyarch.layer.compress import HashedSink
+
+__all__ = ["EarlyPush"]
 
 _LARGE = 8 << 20
 """Bytes from which on a blob is sent before it is whole: what is smaller is sent in a moment."""
@@ -33,21 +36,6 @@ _PATIENCE = 1.0
 """Seconds for the last words to a registry about an upload that isn't wanted any more."""
 _LOOK = 0.1
 """Seconds after which a push that waits tells how far it is, and hears whether it should end."""
-
-
-class FollowedSink(Protocol):
-    """What a blob is written to; see `polyarch.layer.compress.HashedSink`."""
-
-    def write(self, data: bytes, /) -> object:
-        """Take bytes."""
-
-    @property
-    def digest(self) -> Digest:
-        """The digest of what was written."""
-
-    @property
-    def size(self) -> int:
-        """The number of bytes that were written."""
 
 
 class EarlyPush:
@@ -78,7 +66,7 @@ class EarlyPush:
         self._is_begun.set()
 
     @contextmanager
-    def followed(self, writer: BlobWriter) -> Iterator[FollowedSink]:
+    def followed(self, writer: BlobWriter) -> Iterator[HashedSink]:
         """Give what is written to in a writer's place, until the blob is whole."""
         sending = _Sending(self._place, writer, self._is_begun)
         self._begun = [each for each in self._begun if not each.has_ended]

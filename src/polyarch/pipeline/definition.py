@@ -122,22 +122,27 @@ def build_definition_on(
                 attesting=attesting,
                 ahead=ahead,
                 early=early,
-                given={
-                    platform: in_order(
-                        pair
-                        for each, tree in attestations
-                        for pair in _said(
-                            engine, images, each, (results.beside[tree], tree), cancel
-                        )
-                    )
-                    for platform, attestations in given.items()
-                },
+                given=_predicates(given, results, engine, images, cancel),
             )
             return making.carry_out(announced, results)
 
 
 def _all(given: Attestations) -> Iterator[tuple[Given, Vertex]]:
     return chain.from_iterable(given.values())
+
+
+def _predicates(
+    given: Attestations, results: Results, engine: Engine, images: ImageSource, cancel: CancelToken
+) -> dict[Platform, tuple[Predicate, ...]]:
+    """Return what a frontend attests of each platform, read from the results beside."""
+    return {
+        platform: in_order(
+            pair
+            for each, tree in attestations
+            for pair in _said(engine, images, each, (results.beside[tree], tree), cancel)
+        )
+        for platform, attestations in given.items()
+    }
 
 
 def _said(

@@ -33,14 +33,14 @@ _WEB = ("http://", "https://")
 
 def may_have_policies(request: BuildRequest, environ: Mapping[str, str]) -> bool:
     """Tell whether it is worth looking for policies: of a context that is elsewhere nobody knows yet."""
-    if any(each.disabled for each in request.policies) and len(request.policies) == 1:
+    if _are_off(request):
         return False
     return is_address(request.context) or has_policies(request, environ)
 
 
 def has_policies(request: BuildRequest, environ: Mapping[str, str]) -> bool:
     """Tell whether a build has policies, as far as this machine knows."""
-    if any(each.disabled for each in request.policies) and len(request.policies) == 1:
+    if _are_off(request):
         return False
     if request.policies or environ.get(_VARIABLE):
         return True
@@ -49,6 +49,10 @@ def has_policies(request: BuildRequest, environ: Mapping[str, str]) -> bool:
     if request.context == "-" or request.dockerfile == "-" or request.dockerfile.startswith(_WEB):
         return False
     return os.path.lexists(f"{dockerfile_path(Path(request.context), request)}{_SUFFIX}")
+
+
+def _are_off(request: BuildRequest) -> bool:
+    return [each.disabled for each in request.policies] == [True]
 
 
 @mutable
