@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import zlib
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -31,6 +30,7 @@ from polyarch.digest import Digest, sha256
 from polyarch.errors import InvalidLayer
 from polyarch.golang.json import indented
 from polyarch.golang.time import time_of
+from polyarch.layer.gzipped import deflated
 from polyarch.layer.pipes import Handover, InOrder
 from polyarch.layer.tar import (
     BLOCK_DEVICE,
@@ -264,8 +264,7 @@ def _compressed(batch: _Batch, deflate: Callable[[bytes], bytes]) -> bytes:
 
 
 def _member(library: ModuleType, level: int, data: bytes) -> bytes:
-    compressor = library.compressobj(level, library.DEFLATED, -zlib.MAX_WBITS)
-    body = compressor.compress(data) + compressor.flush(library.Z_FINISH)
+    body = deflated(library, level, data)
     checksum, size = library.crc32(data), len(data) & 0xFFFFFFFF
     packed: bytes = _HEADER + body + checksum.to_bytes(4, "little") + size.to_bytes(4, "little")
     return packed

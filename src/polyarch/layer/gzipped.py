@@ -14,11 +14,13 @@ from typing import Self
 from polyarch.layer.pipes import InOrder
 from polyarch.layer.tar import Sink
 
-__all__ = ["Gzip"]
+__all__ = ["Gzip", "deflated"]
 
 _HEADER = bytes.fromhex("1f8b08000000000000ff")
 _CHUNK = 1 << 19
 _WINDOW = 1 << 15
+_ONE_STORED = bytes.fromhex("000100feff")
+"""Begins a block of one byte, stored, that isn't the last (RFC 1951, section 3.2.4)."""
 
 
 class Gzip:
@@ -59,7 +61,8 @@ class Gzip:
         end = (len(data) - 1) // _CHUNK * _CHUNK
         for start in range(0, end, _CHUNK):
             chunk, window = view[start : start + _CHUNK], self._window
-            self._work.add(partial(self._deflate, chunk, window, last=False))
+            work = partial(deflated, self._library, self._level, chunk, window, last=False)
+            self._work.add(work)
             self._window = chunk[-_WINDOW:]
         self._parts = [data[end:]]
         self._waiting = len(data) - end
@@ -68,18 +71,34 @@ class Gzip:
         """Write what is left and the end."""
         data = b"".join(self._parts)
         self._work.finish()
-        self._sink.write(self._deflate(data, self._window, last=True))
+        self._sink.write(deflated(self._library, self._level, data, self._window))
         size = self._size & 0xFFFFFFFF
         self._sink.write(self._checksum.to_bytes(4, "little") + size.to_bytes(4, "little"))
 
-    def _deflate(self, data: bytes | memoryview, window: memoryview, *, last: bool) -> bytes:
-        library = self._library
-        arguments = (self._level, library.DEFLATED, -zlib.MAX_WBITS)
-        compressor = (
-            library.compressobj(*arguments, zdict=window)
-            if window
-            else library.compressobj(*arguments)
-        )
-        end = library.Z_FINISH if last else library.Z_SYNC_FLUSH
-        result: bytes = compressor.compress(data) + compressor.flush(end)
-        return result
+
+def deflated(
+    library: ModuleType,
+    level: int,
+    data: bytes | memoryview,
+    window: bytes | memoryview = b"",
+    *,
+    last: bool = True,
+) -> bytes:
+    """Return data as raw deflate, which the `window` before it, of 32 KiB at most, helps to compress.
+
+    The result depends on the arguments and the library's version alone. isal's doesn't by itself: where nothing
+    comes before, it looks the third byte up by what happens to be in a register, an address (isa-l 2.31,
+    `write_first_byte` in igzip_icf_body_h1_gr_bt.asm), and one stream of some ten thousand is another one. So it is
+    given a window always: the first byte, which is stored as a block of its own, at a cost of 6 bytes.
+    """
+    arguments = (level, library.DEFLATED, -zlib.MAX_WBITS)
+    start = b""
+    if library is not zlib and data and not window:
+        window, data = data[:1], data[1:]
+        start = _ONE_STORED + window
+    compressor = (
+        library.compressobj(*arguments, zdict=window) if window else library.compressobj(*arguments)
+    )
+    end = library.Z_FINISH if last else library.Z_SYNC_FLUSH
+    result: bytes = start + compressor.compress(data) + compressor.flush(end)
+    return result
