@@ -16,8 +16,8 @@ from polyarch.graph.op import ExecOp, FileOp
 from polyarch.graph.vertex import Vertex
 from polyarch.pipeline.attesting import Noted
 from polyarch.pipeline.bake import Builds, links_of, ordered
-from polyarch.pipeline.build import lower_all
 from polyarch.pipeline.company import Company, Meaning
+from polyarch.pipeline.meaning import read_dockerfile
 from polyarch.pipeline.reading import lower_options, open_reading
 from polyarch.platforms import host, normalize
 from polyarch.progress import CancelToken, Sink
@@ -104,19 +104,11 @@ def _understand(
 ) -> Sequence[Lowered]:
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     with open_reading(engine, request, sink, cancel, company) as reading:
-        lint = Linter.mute()
-        dockerfile, _ = reading.load(lint)
-        contexts = reading.contexts()
-        options = replace(
-            lower_options(request, platforms, engine.environ),
-            ignores=contexts.ignores,
-            lint=lint,
-            linked=company.linked,
-            places=contexts.places,
-        )
+        options = replace(lower_options(request, platforms, engine.environ), linked=company.linked)
         images = company.resolver(engine.images(sink), request, cancel)
         noted = Noted(images=reading.guarded.images(images))
-        lowered = lower_all(dockerfile, platforms, options, noted, GraphMaker())
+        mute = Linter.mute()
+        lowered = read_dockerfile(reading, platforms, options, noted, GraphMaker(), mute).lowered
         company.understood(
             Meaning(lowered=lowered, resolved=noted.resolved, pins=reading.remote.pins)
         )
