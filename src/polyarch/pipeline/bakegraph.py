@@ -65,19 +65,15 @@ def graph_on(
     """Find out what a bake of these requests would do. Raises what keeps a Dockerfile from being built."""
     names = ordered(requests)
     builds = Builds(engine, requests, names, cancel, keeps_going=False)
-    steps: dict[str, dict[Digest, Vertex]] = {}
-    for name in names:
-        company = builds.beside[name]
-        lowered = _understand(engine, requests[name], sink, cancel, company)
-        found = walk([each.vertex for each in lowered])
-        steps[name] = {v.digest: v for v in found if isinstance(v.op, ExecOp | FileOp)}
+    steps = {
+        name: _steps(_understand(engine, requests[name], sink, cancel, builds.beside[name]))
+        for name in names
+    }
     owners: dict[Digest, list[str]] = {}
     for name, mine in steps.items():
         for digest in mine:
             owners.setdefault(digest, []).append(name)
-    levels: dict[str, int] = {}
-    for name in names:
-        levels[name] = 1 + max((levels[each] for each in links_of(requests[name])), default=-1)
+    levels = _levels(names, requests)
     return BakeGraph(
         targets=tuple(
             GraphTarget(
@@ -97,6 +93,20 @@ def graph_on(
         ),
         steps=len(owners),
     )
+
+
+def _steps(lowered: Sequence[Lowered]) -> dict[Digest, Vertex]:
+    """Return the steps of a target, of all platforms together."""
+    found = walk([each.vertex for each in lowered])
+    return {each.digest: each for each in found if isinstance(each.op, ExecOp | FileOp)}
+
+
+def _levels(names: Sequence[str], requests: Mapping[str, BuildRequest]) -> dict[str, int]:
+    """Return how many targets have to be built one after the other before each; `names` are in the order of building."""
+    levels: dict[str, int] = {}
+    for name in names:
+        levels[name] = 1 + max((levels[each] for each in links_of(requests[name])), default=-1)
+    return levels
 
 
 def _understand(
