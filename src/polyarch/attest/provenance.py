@@ -75,11 +75,6 @@ def predicate(facts: Facts, options: ProvenanceOptions, invocation: Invocation) 
         "builderPlatform": str(facts.builder),
         **({} if facts.dockerfile is None else {"dockerfileVersion": DOCKERFILE_RELEASE}),
     }
-    metadata: JSONObject = {
-        "invocationId": invocation.id,
-        "startedOn": invocation.started_on,
-        "finishedOn": invocation.finished_on,
-    }
     beside: JSONObject = (
         {"vcs": dict(sorted(facts.parameters.vcs.items()))} if facts.parameters.vcs else {}
     )
@@ -88,15 +83,20 @@ def predicate(facts: Facts, options: ProvenanceOptions, invocation: Invocation) 
         internal = {"buildConfig": graph.build_config(), **internal}
         beside |= _beside(graph, facts)
     definition["internalParameters"] = internal
-    metadata["buildkit_metadata"] = beside
-    if is_complete and not facts.sources.uses_network:
-        metadata["buildkit_hermetic"] = True
-    metadata["buildkit_completeness"] = {
+    completeness: JSONObject = {
         "request": not hides and facts.dockerfile is not None,
         "resolvedDependencies": is_complete,
     }
-    if options.reproducible:
-        metadata["buildkit_reproducible"] = True
+    is_hermetic = is_complete and not facts.sources.uses_network
+    metadata: JSONObject = {
+        "invocationId": invocation.id,
+        "startedOn": invocation.started_on,
+        "finishedOn": invocation.finished_on,
+        "buildkit_metadata": beside,
+        **({"buildkit_hermetic": True} if is_hermetic else {}),
+        "buildkit_completeness": completeness,
+        **({"buildkit_reproducible": True} if options.reproducible else {}),
+    }
     details = {"builder": {"id": options.builder_id}, "metadata": metadata}
     return {"buildDefinition": definition, "runDetails": details}
 

@@ -25,7 +25,7 @@ from polyarch.graph.vertex import Vertex
 from polyarch.oci.base import LAYOUT_SCHEME, BaseImage
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.platforms import Platform, normalize
-from polyarch.record import field, frozen, replace
+from polyarch.record import field, frozen
 from polyarch.text.secretname import without_login
 
 __all__ = ["Remote", "Resolved", "Sources", "address", "digest_set", "find_sources", "for_platform"]
@@ -120,40 +120,35 @@ def find_sources(
     `resolved` are the images that names were resolved to, `pins` the commits and digests of what was fetched for this
     target; `contexts` says of build contexts by name what they were fetched from.
     """
-    found = Sources()
     secrets: dict[str, bool] = {}
     ssh: dict[str, bool] = {}
-    remote: dict[Remote, str] = {}
-    images = list(resolved)
-    local: set[str] = set()
-    for vertex in walk((target,)):
-        op = vertex.op
-        if isinstance(op, ImageOp):
-            images.append(
-                Resolved(reference=op.reference, platform=op.platform, digest=op.root or op.digest)
-            )
-        elif isinstance(op, ExecOp):
-            _note_step(op, secrets, ssh)
-            found = replace(found, uses_network=found.uses_network or op.network != "none")
-        elif isinstance(op, LocalOp) and op.name not in contexts:
-            local.add(op.source or op.name)
-        elif (source := contexts.get(op.name) if isinstance(op, LocalOp) else op) in pins:
-            assert isinstance(source, GitOp | HttpOp)
-            remote[source] = pins[source]
-    taken = frozenset(remote)
+    ops = [vertex.op for vertex in walk((target,))]
+    steps = [op for op in ops if isinstance(op, ExecOp)]
+    for op in steps:
+        _note_step(op, secrets, ssh)
     for each in pins:
         if isinstance(each, GitOp):
             _note_logins(each, secrets, ssh)
-        remote.setdefault(each, pins[each])
-    return replace(
-        found,
-        images=_distinct(images),
-        remote=tuple(remote.items()),
-        local=tuple(sorted(local)),
-        taken=taken,
+    read = [op for op in ops if isinstance(op, LocalOp)]
+    fetched = [
+        op if isinstance(op, GitOp | HttpOp) else contexts.get(op.name)
+        for op in ops
+        if isinstance(op, GitOp | HttpOp | LocalOp)
+    ]
+    taken = dict.fromkeys(each for each in fetched if each is not None and each in pins)
+    return Sources(
+        images=_distinct([*resolved, *(_resolved(op) for op in ops if isinstance(op, ImageOp))]),
+        remote=tuple((each, pins[each]) for each in dict.fromkeys((*taken, *pins))),
+        local=tuple(sorted({op.source or op.name for op in read if op.name not in contexts})),
+        taken=frozenset(taken),
+        uses_network=any(op.network != "none" for op in steps),
         secrets=dict(sorted(secrets.items())),
         ssh=dict(sorted(ssh.items())),
     )
+
+
+def _resolved(op: ImageOp) -> Resolved:
+    return Resolved(reference=op.reference, platform=op.platform, digest=op.root or op.digest)
 
 
 def _note_step(op: ExecOp, secrets: dict[str, bool], ssh: dict[str, bool]) -> None:

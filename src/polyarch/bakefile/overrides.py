@@ -127,28 +127,32 @@ def apply(target: Target, changes: Mapping[str, Override]) -> Target:
         name, _dot, sub = key.partition(".")
         if name == "secret":
             late.append((sub, override.value))
-        elif name in _MAPPED:
-            target = _with_entry(target, name, sub, override.value)
-        elif name in _TEXTS:
-            target = replace(target, **{_TEXTS[name]: override.value})
-        elif name in _PLAIN_LISTS:
-            field = _PLAIN_LISTS[name]
-            before = (getattr(target, field) or ()) if override.appends else ()
-            target = replace(target, **{field: (*before, *override.values)})
-        elif name in _SWITCHES:
-            target = _with_switch(target, name, override.value)
-        elif name == "resources":
-            target = _with_limit(target, sub, override.value)
-        elif name in _LISTS:
-            target = _with_entries(target, name, override)
         else:
-            near = suggestion(name, _ALL_KEYS)
-            raise InputError(f"unknown key: {name}{near}")
+            target = _with_change(target, name, sub, override)
     for identifier, value in late:
         target = _with_secret(target, identifier, value)
     changed = {_ATTRIBUTES.get(name, name) for name in (key.partition(".")[0] for key in changes)}
     places = {name: at for name, at in target.places.items() if name not in changed}
     return replace(target, places=places) if changes else target
+
+
+def _with_change(target: Target, name: str, sub: str, override: Override) -> Target:
+    """Return a target with one change: of the attribute `name`, or of the entry `sub` in it. Raises InputError."""
+    if name in _MAPPED:
+        return _with_entry(target, name, sub, override.value)
+    if name in _TEXTS:
+        return replace(target, **{_TEXTS[name]: override.value})
+    if name in _PLAIN_LISTS:
+        field = _PLAIN_LISTS[name]
+        before = (getattr(target, field) or ()) if override.appends else ()
+        return replace(target, **{field: (*before, *override.values)})
+    if name in _SWITCHES:
+        return _with_switch(target, name, override.value)
+    if name == "resources":
+        return _with_limit(target, sub, override.value)
+    if name in _LISTS:
+        return _with_entries(target, name, override)
+    raise InputError(f"unknown key: {name}{suggestion(name, _ALL_KEYS)}")
 
 
 def _with_entry(target: Target, name: str, sub: str, value: str) -> Target:

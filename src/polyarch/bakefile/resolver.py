@@ -135,34 +135,16 @@ class Resolver:
         """Work out everything, over targets and groups that are there already. Raises HclError."""
         for name in self._builtins:
             self._value(self._scope, name)
-        listed = []
-        for name, variable in self._names.variables.items():
-            self._wrapped(
-                "Invalid value", variable.block.head, partial(self._value, self._scope, name)
-            )
-            listed.append(shown(variable, self._values[name]))
+        variables = self._all_variables()
         self._validate()
-        for name, block in self._names.functions.items():
-            at = (
-                block.body.attributes["params"].at
-                if "params" in block.body.attributes
-                else block.label_ats[0]
-            )
-            self._wrapped("Invalid function", at, partial(self._function, self._scope, name))
+        self._all_functions()
         self._knows_blocks = True
         renamed = self._name_blocks()
         found_targets = {each.name: each for each in targets}
         found_groups = {each.name: each for each in groups}
         for block in self._defining:
             self._wrapped("Invalid block", block.label_ats[0], partial(self._block, block, None))
-            for cell in self._cells[id(block)]:
-                if block.type == "group":
-                    found_groups[cell.name] = group_of(block, cell.name, cell.fields)
-                    continue
-                directory = self._directories.get(id(block))
-                target = target_of(block, cell.name, cell.fields, directory)
-                before = found_targets.get(cell.name)
-                found_targets[cell.name] = before.merged(target) if before else target
+            self._define(block, found_targets, found_groups)
         for name, attribute in self._names.attributes.items():
             self._wrapped(
                 "Invalid attribute", attribute.at, partial(self._value, self._scope, name)
@@ -171,8 +153,35 @@ class Resolver:
         return Resolved(
             targets=tuple(found_targets.values()),
             groups=(*found_groups.values(), *more),
-            variables=tuple(listed),
+            variables=variables,
         )
+
+    def _all_variables(self) -> tuple[Shown, ...]:
+        """Work out all variables; return them as lists of them show them."""
+        listed = []
+        for name, variable in self._names.variables.items():
+            self._wrapped(
+                "Invalid value", variable.block.head, partial(self._value, self._scope, name)
+            )
+            listed.append(shown(variable, self._values[name]))
+        return tuple(listed)
+
+    def _all_functions(self) -> None:
+        for name, block in self._names.functions.items():
+            params = block.body.attributes.get("params")
+            at = params.at if params is not None else block.label_ats[0]
+            self._wrapped("Invalid function", at, partial(self._function, self._scope, name))
+
+    def _define(self, block: Block, targets: dict[str, Target], groups: dict[str, Group]) -> None:
+        """Add what a block defines, one for each cell of its matrix, to the targets or the groups."""
+        for cell in self._cells[id(block)]:
+            if block.type == "group":
+                groups[cell.name] = group_of(block, cell.name, cell.fields)
+                continue
+            directory = self._directories.get(id(block))
+            target = target_of(block, cell.name, cell.fields, directory)
+            before = targets.get(cell.name)
+            targets[cell.name] = before.merged(target) if before else target
 
     @staticmethod
     def _wrapped(summary: str, at: Range, work: Callable[[], object]) -> None:

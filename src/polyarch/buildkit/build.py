@@ -164,32 +164,43 @@ def _prepared(
         caches=caches.layouts,
         policy=None if around.policy is None else around.policy.check,
     )
-    session = os.urandom(12).hex()
-    options = SolveOptions(
-        ref=request.ref.rpartition("/")[2] or session,
-        session=session,
-        attributes={
-            **({"image-resolve-mode": "local"} if remote.is_engine else {}),
-            **frontend_attributes(request),
-            **contexts.attributes(),
-            **attest_attributes(request.attestations),
-            **_cache_attributes(caches),
-        },
-        exporters=tuple(outputs.exporters()),
-        cache_to=caches.cache_to,
-        cache_from=caches.cache_from,
-        entitlements=request.allow,
-        has_policy=around.policy is not None,
-        proxy_network=around.policy is not None and around.policy.proxy_network,
-    )
+    attributes = {
+        **({"image-resolve-mode": "local"} if remote.is_engine else {}),
+        **frontend_attributes(request),
+        **contexts.attributes(),
+        **attest_attributes(request.attestations),
+        **_cache_attributes(caches),
+    }
     return Work(
         remote=remote,
         attached=attached,
-        options=options,
+        options=_options(request, attributes, outputs, caches, around.policy),
         shared=os.path.basename(os.path.abspath(request.context)),
         sink=sink,
         cancel=around.cancel,
         caches=caches,
+    )
+
+
+def _options(
+    request: BuildRequest,
+    attributes: Mapping[str, str],
+    outputs: _Outputs,
+    caches: Caches,
+    policy: Policing | None,
+) -> SolveOptions:
+    """Return what the daemon is asked for."""
+    session = os.urandom(12).hex()
+    return SolveOptions(
+        ref=request.ref.rpartition("/")[2] or session,
+        session=session,
+        attributes=attributes,
+        exporters=tuple(outputs.exporters()),
+        cache_to=caches.cache_to,
+        cache_from=caches.cache_from,
+        entitlements=request.allow,
+        has_policy=policy is not None,
+        proxy_network=policy is not None and policy.proxy_network,
     )
 
 

@@ -14,7 +14,7 @@ from polyarch.history.batches import in_order
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
 from polyarch.wire import Message, field, fields, time_field
 
-__all__ = ["events_in", "events_of", "packed", "status_message"]
+__all__ = ["events_in", "events_of", "packed", "read_warning", "status_message"]
 
 _SIZE = 4
 
@@ -162,7 +162,8 @@ def _read_log(message: Message) -> Event:
     )
 
 
-def _read_warning(message: Message) -> Event:
+def read_warning(message: Message) -> WarningEvent:
+    """Read a warning, as records and frontends tell of it."""
     source = next(iter(message.messages(6)), Message(b""))
     lines = [
         position.integer(1)
@@ -182,4 +183,4 @@ def _read_warning(message: Message) -> Event:
     )
 
 
-_READERS = {1: _read_vertex, 2: _read_status, 3: _read_log, 4: _read_warning}
+_READERS = {1: _read_vertex, 2: _read_status, 3: _read_log, 4: read_warning}

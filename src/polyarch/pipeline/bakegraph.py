@@ -16,8 +16,8 @@ from polyarch.graph.op import ExecOp, FileOp
 from polyarch.graph.vertex import Vertex
 from polyarch.pipeline.attesting import Noted
 from polyarch.pipeline.bake import Builds, links_of, ordered
-from polyarch.pipeline.build import lower_all
 from polyarch.pipeline.company import Company, Meaning
+from polyarch.pipeline.meaning import read_dockerfile
 from polyarch.pipeline.reading import lower_options, open_reading
 from polyarch.platforms import host, normalize
 from polyarch.progress import CancelToken, Sink
@@ -65,19 +65,15 @@ def graph_on(
     """Find out what a bake of these requests would do. Raises what keeps a Dockerfile from being built."""
     names = ordered(requests)
     builds = Builds(engine, requests, names, cancel, keeps_going=False)
-    steps: dict[str, dict[Digest, Vertex]] = {}
-    for name in names:
-        company = builds.beside[name]
-        lowered = _understand(engine, requests[name], sink, cancel, company)
-        found = walk([each.vertex for each in lowered])
-        steps[name] = {v.digest: v for v in found if isinstance(v.op, ExecOp | FileOp)}
+    steps = {
+        name: _steps(_understand(engine, requests[name], sink, cancel, builds.beside[name]))
+        for name in names
+    }
     owners: dict[Digest, list[str]] = {}
     for name, mine in steps.items():
         for digest in mine:
             owners.setdefault(digest, []).append(name)
-    levels: dict[str, int] = {}
-    for name in names:
-        levels[name] = 1 + max((levels[each] for each in links_of(requests[name])), default=-1)
+    levels = _levels(names, requests)
     return BakeGraph(
         targets=tuple(
             GraphTarget(
@@ -99,24 +95,30 @@ def graph_on(
     )
 
 
+def _steps(lowered: Sequence[Lowered]) -> dict[Digest, Vertex]:
+    """Return the steps of a target, of all platforms together."""
+    found = walk([each.vertex for each in lowered])
+    return {each.digest: each for each in found if isinstance(each.op, ExecOp | FileOp)}
+
+
+def _levels(names: Sequence[str], requests: Mapping[str, BuildRequest]) -> dict[str, int]:
+    """Return how many targets have to be built one after the other before each; `names` are in the order of building."""
+    levels: dict[str, int] = {}
+    for name in names:
+        levels[name] = 1 + max((levels[each] for each in links_of(requests[name])), default=-1)
+    return levels
+
+
 def _understand(
     engine: Engine, request: BuildRequest, sink: Sink, cancel: CancelToken, company: Company
 ) -> Sequence[Lowered]:
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     with open_reading(engine, request, sink, cancel, company) as reading:
-        lint = Linter.mute()
-        dockerfile, _ = reading.load(lint)
-        contexts = reading.contexts()
-        options = replace(
-            lower_options(request, platforms, engine.environ),
-            ignores=contexts.ignores,
-            lint=lint,
-            linked=company.linked,
-            places=contexts.places,
-        )
+        options = replace(lower_options(request, platforms, engine.environ), linked=company.linked)
         images = company.resolver(engine.images(sink), request, cancel)
         noted = Noted(images=reading.guarded.images(images))
-        lowered = lower_all(dockerfile, platforms, options, noted, GraphMaker())
+        mute = Linter.mute()
+        lowered = read_dockerfile(reading, platforms, options, noted, GraphMaker(), mute).lowered
         company.understood(
             Meaning(lowered=lowered, resolved=noted.resolved, pins=reading.remote.pins)
         )

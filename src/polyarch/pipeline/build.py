@@ -11,11 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
-from polyarch.dockerfile.lint.linter import Linter
-from polyarch.dockerfile.lowering.epoch import find_epoch
-from polyarch.dockerfile.lowering.lower import Lowered, lower
-from polyarch.dockerfile.lowering.lowering import BaseImages, LowerOptions
-from polyarch.dockerfile.parser import Dockerfile
+from polyarch.dockerfile.lowering.lower import Lowered
+from polyarch.dockerfile.lowering.lowering import LowerOptions
 from polyarch.engine.engine import Engine
 from polyarch.engine.explain import Explain
 from polyarch.engine.parts import Part, Sources
@@ -27,12 +24,11 @@ from polyarch.pipeline.asked import Asked, read_request
 from polyarch.pipeline.attesting import Attesting, Noted, targets_of
 from polyarch.pipeline.caching import Caching, open_caches
 from polyarch.pipeline.company import ALONE, Company, Meaning
-from polyarch.pipeline.contexts import Contexts
 from polyarch.pipeline.early import pushing_early
 from polyarch.pipeline.listing import Listing
 from polyarch.pipeline.making import Announced, Making, Results
-from polyarch.pipeline.reading import Dates, Reading, linter_of, open_reading, tell_findings
-from polyarch.platforms import Platform, host
+from polyarch.pipeline.meaning import ReadDockerfile, read_dockerfile
+from polyarch.pipeline.reading import Reading, open_reading, tell_findings
 from polyarch.progress import (
     CancelToken,
     Sink,
@@ -49,7 +45,7 @@ from polyarch.worker.source_image import ImageSource
 if TYPE_CHECKING:
     from polyarch.images.early import EarlyPush
 
-__all__ = ["build_on", "lower_all"]
+__all__ = ["build_on"]
 
 
 def build_on(
@@ -87,15 +83,9 @@ def build_on(
 
 @frozen
 class _Understood:
-    """What the Dockerfile means: its results by platform, and the graph that leads to them.
+    """What the Dockerfile means, and the graph that leads to it; attestations may ask for more than it says."""
 
-    `options` have what was found in the Dockerfile and its contexts; `shown` is the step that remarks belong to.
-    """
-
-    dockerfile: Dockerfile
-    shown: Digest
-    contexts: Contexts
-    options: LowerOptions
+    read: ReadDockerfile
     lowered: Sequence[Lowered]
     meaning: Meaning
     graph: Graph
@@ -116,42 +106,20 @@ class _Build:
         """Read the Dockerfile, and lower it for all platforms into one graph."""
         asked, reading, company = self.asked, self.reading, self.company
         request, attestations = asked.request, asked.attestations
-        lint = linter_of(request)
-        dockerfile, shown = reading.load(lint)
-        contexts = reading.contexts()
-        dates = Dates(contexts=contexts, loader=reading.loader)
-        options = replace(
-            asked.options,
-            epoch=find_epoch(dockerfile, request.build_args, host(), dates),
-            ignores=contexts.ignores,
-            lint=lint,
-            linked=company.linked,
-            places=contexts.places,
-        )
         resolver = Noted(
             images=reading.guarded.images(company.resolver(self.images, request, self.cancel))
         )
         maker = GraphMaker()
-        try:
-            lowered = lower_all(dockerfile, asked.platforms, options, resolver, maker)
-        finally:
-            tell_findings(lint.findings, shown, reading.sink)
+        options = replace(asked.options, linked=company.linked)
+        read = read_dockerfile(reading, asked.platforms, options, resolver, maker)
         listing = Listing(options=attestations, request=request, images=resolver, maker=maker)
-        lowered = listing.prepared(lowered)
+        lowered = listing.prepared(read.lowered)
         meaning = company.understood(
             Meaning(lowered=lowered, resolved=resolver.resolved, pins=reading.remote.pins)
         )
         graph = Graph(targets=targets_of(lowered, has_scans=attestations.sbom is not None))
         reading.guarded.check_graph(graph)
-        return _Understood(
-            dockerfile=dockerfile,
-            shown=shown,
-            contexts=contexts,
-            options=options,
-            lowered=lowered,
-            meaning=meaning,
-            graph=graph,
-        )
+        return _Understood(read=read, lowered=lowered, meaning=meaning, graph=graph)
 
     def carry_out(self, understood: _Understood, explain: Explain) -> BuildResult:
         """Solve the graph, and make what was asked for of its results."""
@@ -162,7 +130,7 @@ class _Build:
             engine.caller.bring(graph, self.reading.sink)
         with (
             pushing_early(request, self.images.places(self.cancel)) as early,
-            _ahead(engine, graph, request.outputs, understood.options, early) as ahead,
+            _ahead(engine, graph, request.outputs, understood.read.options, early) as ahead,
             open_caches(engine, self.images, request, graph, self.cancel) as session,
             self.company.kept(),
         ):
@@ -175,7 +143,7 @@ class _Build:
             )
             with caching.kept():
                 sources = Sources(
-                    contexts=understood.contexts.trees,
+                    contexts=understood.read.contexts.trees,
                     images=self.images,
                     remote=self.reading.remote,
                     made=ahead.made,
@@ -204,8 +172,8 @@ class _Build:
             request=self.asked.request,
             options=self.asked.attestations,
             database=self.engine.store.database,
-            dockerfile=understood.dockerfile.source,
-            contexts=understood.contexts,
+            dockerfile=understood.read.dockerfile.source,
+            contexts=understood.read.contexts,
             resolved=understood.meaning.resolved,
             pins=understood.meaning.pins,
             started=self.asked.started,
@@ -216,10 +184,10 @@ class _Build:
         # An unchanged build has been told of it.
         from polyarch.pipeline.programs import check_programs  # noqa: PLC0415
 
-        place = understood.dockerfile, self.asked.request.target
-        lint = understood.options.lint
+        place = understood.read.dockerfile, self.asked.request.target
+        lint = understood.read.options.lint
         found = check_programs(self.engine, self.images, tuple(results.pairs()), place, lint)
-        tell_findings(found, understood.shown, self.reading.sink)
+        tell_findings(found, understood.read.shown, self.reading.sink)
 
 
 def _ahead(
@@ -246,19 +214,3 @@ def _keeping_logs(
     if not request.mask_secrets:
         return nullcontext(sink)
     return keeping_logs(engine.store.root / "logs", sink)
-
-
-def lower_all(
-    dockerfile: Dockerfile,
-    platforms: Sequence[Platform],
-    options: LowerOptions,
-    images: BaseImages,
-    maker: GraphMaker,
-) -> list[Lowered]:
-    """Lower the target for each platform into one graph."""
-    # What there is to say of the Dockerfile is said of the first platform, as BuildKit does.
-    mute = replace(options, lint=Linter.mute())
-    return [
-        lower(dockerfile, each, options=mute if number else options, maker=maker, images=images)
-        for number, each in enumerate(platforms)
-    ]

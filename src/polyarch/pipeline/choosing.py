@@ -155,30 +155,9 @@ def assign(
     chosen: dict[str, list[Platform]] = {}
     emulated: dict[str, list[Platform]] = {}
     for platform in map(normalize, platforms):
-        for rule in (_was_made_for, _is_native, _emulates):
-            node = next(
-                (
-                    each
-                    for each in builder.nodes
-                    if _is_fit(rule, each, states.get(each.name, _UNASKED), platform)
-                ),
-                None,
-            )
-            if node is not None:
-                break
-        else:
-            if len(builder.nodes) == 1:
-                # There is no choice, and what needs no steps is built for any platform.
-                chosen.setdefault(builder.nodes[0].name, []).append(platform)
-                continue
-            told = [state.error for state in states.values() if state.error]
-            raise MachineError(
-                f"no node of builder {builder.name} builds for {platform}"
-                + (f": {'; '.join(told)}" if told else ""),
-                hint=f"add one: polyarch create --append --name {builder.name} --platform {platform} ENDPOINT",
-            )
+        node, is_emulated = _choose(builder, states, platform)
         chosen.setdefault(node.name, []).append(platform)
-        if rule is _emulates:
+        if is_emulated:
             emulated.setdefault(node.name, []).append(platform)
     return [
         Part(
@@ -190,6 +169,25 @@ def assign(
         for node in builder.nodes
         if node.name in chosen
     ]
+
+
+def _choose(
+    builder: SavedBuilder, states: Mapping[str, RemoteState], platform: Platform
+) -> tuple[BuilderNode, bool]:
+    """Return the node for a platform, and whether it emulates that. Raises MachineError if none of several has it."""
+    for rule in (_was_made_for, _is_native, _emulates):
+        for node in builder.nodes:
+            if _is_fit(rule, node, states.get(node.name, _UNASKED), platform):
+                return node, rule is _emulates
+    if len(builder.nodes) == 1:
+        # There is no choice, and what needs no steps is built for any platform.
+        return builder.nodes[0], False
+    told = [state.error for state in states.values() if state.error]
+    raise MachineError(
+        f"no node of builder {builder.name} builds for {platform}"
+        + (f": {'; '.join(told)}" if told else ""),
+        hint=f"add one: polyarch create --append --name {builder.name} --platform {platform} ENDPOINT",
+    )
 
 
 def _is_fit(rule: Rule, node: BuilderNode, state: RemoteState, platform: Platform) -> bool:

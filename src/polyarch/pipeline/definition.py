@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Protocol
 
 from polyarch.attest.given import Given, in_order, predicates_of
-from polyarch.attest.options import read_options
+from polyarch.attest.options import AttestOptions, read_options
 from polyarch.attest.statement import Predicate
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.dockerfile.lowering.lowering import BaseImages
@@ -76,14 +76,7 @@ def build_definition_on(
             options = replace(options, sbom=None)
         listing = Listing(options=options, request=request, images=resolver, maker=frontend.maker)
         lowered = listing.prepared(lowered)
-        forms = Forms(
-            platforms=len(lowered),
-            is_index=lowered[0].is_multi_platform,
-            is_attested=options.is_for_files or bool(given),
-            is_attested_inline=options.provenance is not None,
-        )
-        check_outputs(request.outputs, forms)
-        check_forms(request.outputs, forms)
+        _check_outputs(request, lowered, options, given)
         attesting = Attesting(
             request=request,
             options=options,
@@ -96,8 +89,10 @@ def build_definition_on(
         )
         targets = targets_of(lowered, has_scans=options.sbom is not None)
         attested = (tree for _, tree in _all(given))
-        beside = dict.fromkeys((*targets[len(lowered) :], *attested, *frontend.required()))
-        graph = Graph(targets=(*targets[: len(lowered)], *beside))
+        # The results come first; what is built beside them is each once.
+        results, scans = targets[: len(lowered)], targets[len(lowered) :]
+        beside = dict.fromkeys((*scans, *attested, *frontend.required()))
+        graph = Graph(targets=(*results, *beside))
         announced = Announced.of(request.outputs, reading.sink)
         if engine.caller is not None:
             engine.caller.bring(graph, reading.sink)
@@ -115,16 +110,30 @@ def build_definition_on(
             with caching.kept():
                 part = Part(graph=graph, sources=sources, request=request, caches=session)
                 built = engine.solve(part, cancel)
-            results = Results.of(lowered, graph, built)
+            made = Results.of(lowered, graph, built)
             making = Making(
                 dockers=engine.docker_engines(request.outputs),
                 caching=caching,
                 attesting=attesting,
                 ahead=ahead,
                 early=early,
-                given=_predicates(given, results, engine, images, cancel),
+                given=_predicates(given, made, engine, images, cancel),
             )
-            return making.carry_out(announced, results)
+            return making.carry_out(announced, made)
+
+
+def _check_outputs(
+    request: BuildRequest, lowered: Sequence[Lowered], options: AttestOptions, given: Attestations
+) -> None:
+    """Refuse outputs that can't have what is to be built. Raises InputError."""
+    forms = Forms(
+        platforms=len(lowered),
+        is_index=lowered[0].is_multi_platform,
+        is_attested=options.is_for_files or bool(given),
+        is_attested_inline=options.provenance is not None,
+    )
+    check_outputs(request.outputs, forms)
+    check_forms(request.outputs, forms)
 
 
 def _all(given: Attestations) -> Iterator[tuple[Given, Vertex]]:

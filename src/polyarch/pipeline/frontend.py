@@ -17,7 +17,6 @@ from polyarch.buildkit.gateway import Gateway, Ref, Solved, solved_of
 from polyarch.buildkit.llb.definition import write_definition
 from polyarch.buildkit.llb.sources import Offer
 from polyarch.buildkit.work import Asked
-from polyarch.dockerfile.lowering.epoch import find_epoch
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.engine.engine import Engine
 from polyarch.errors import InputError
@@ -29,16 +28,9 @@ from polyarch.graph.vertex import Vertex
 from polyarch.images.layout import Layout, open_layout, parse_layout
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.config import ImageConfig
-from polyarch.pipeline.build import lower_all
 from polyarch.pipeline.contexts import MAIN_NAME, Contexts, dockerfile_path, ignore_patterns
-from polyarch.pipeline.reading import (
-    Dates,
-    Reading,
-    linter_of,
-    lower_options,
-    open_reading,
-    tell_findings,
-)
+from polyarch.pipeline.meaning import read_dockerfile
+from polyarch.pipeline.reading import Reading, lower_options, open_reading
 from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import field, frozen, replace
@@ -110,32 +102,19 @@ class OwnFrontend:
 
     def _written(self, known: Collection[str]) -> tuple[Sequence[Lowered], list[bytes]]:
         """Return what the Dockerfile means for each platform, and the graphs as a daemon takes it that knows `known`."""
-        contexts = self.reading.contexts()
-        lowered = self._lowered(contexts)
-        offer = self._offer(contexts, [each.vertex for each in lowered])
-        return lowered, [
-            write_definition(each.vertex, offer=offer, known=known) for each in lowered
-        ]
-
-    def _lowered(self, contexts: Contexts) -> Sequence[Lowered]:
         reading, request = self.reading, self.reading.request
         platforms = request.platforms or (self.build_platform,)
-        lint = linter_of(request)
-        dockerfile, shown = reading.load(lint)
-        dates = Dates(contexts=contexts, loader=reading.loader)
         options = replace(
             lower_options(request, platforms, self.engine.environ),
             build_platform=self.build_platform,
             grant_devices=None,  # the daemon's are meant
-            epoch=find_epoch(dockerfile, request.build_args, self.build_platform, dates),
-            ignores=contexts.ignores,
-            lint=lint,
         )
         images = self.engine.images(reading.sink).resolver(self.cancel, pull=request.pull)
-        try:
-            return lower_all(dockerfile, platforms, options, images, GraphMaker())
-        finally:
-            tell_findings(lint.findings, shown, reading.sink)
+        read = read_dockerfile(reading, platforms, options, images, GraphMaker())
+        offer = self._offer(read.contexts, [each.vertex for each in read.lowered])
+        return read.lowered, [
+            write_definition(each.vertex, offer=offer, known=known) for each in read.lowered
+        ]
 
     def _offer(self, contexts: Contexts, targets: Sequence[Vertex]) -> Offer:
         """Open what the graphs read of this machine; contexts that are elsewhere are fetched now."""

@@ -68,20 +68,24 @@ def _below_data(context: Context, path: Path, steps: tuple[Term, ...], env: Env)
             yield from below(context, value, steps, env)
         return
     step, rest = steps[0], steps[1:]
-    names = [*program.children.get(path, ())]
-    names += [
-        each[len(path)]
-        for each, _ in context.replaced
-        if each[: len(path)] == path and len(each) > len(path)
-    ]
+    names = _names_below(context, path)
     if is_known(step, env):
         for name, after in values(context, step, env):
             if name in names:
                 yield from _below_data(context, (*path, str(name)), rest, after)
         return
-    for each in dict.fromkeys(names):
+    for each in names:
         for after in match(context, step, each, env):
             yield from _below_data(context, (*path, each), rest, after)
+
+
+def _names_below(context: Context, path: Path) -> Sequence[str]:
+    """Return the names of what is right below a path: packages, rules, and what `with` puts there."""
+    width = len(path)
+    replaced = (
+        each[width] for each, _ in context.replaced if each[:width] == path and len(each) > width
+    )
+    return tuple(dict.fromkeys((*context.program.children.get(path, ()), *replaced)))
 
 
 def _whole(context: Context, path: Path) -> object:

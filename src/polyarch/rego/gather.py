@@ -50,16 +50,23 @@ def nested(entries: Sequence[Entry], *, has_members: bool) -> object:
         return SetOf(value for _, value, _ in entries) if has_members else Obj()
     pairs = []
     for name in SetOf(names[0] for names, _, _ in entries if names):
-        same = [
-            (names[1:], value, at)
-            for names, value, at in entries
-            if names and equal(names[0], name)
-        ]
-        if any(names for names, _, _ in same) or has_members:
-            pairs.append((name, nested(same, has_members=has_members)))
-            continue
-        first = same[0][1]
-        if not all(equal(first, value) for _, value, _ in same):
-            raise RegoError("object keys must be unique", same[-1][2], kind=CONFLICT)
-        pairs.append((name, first))
+        below = _below(entries, name)
+        is_deep = has_members or any(names for names, _, _ in below)
+        value = nested(below, has_members=has_members) if is_deep else _one_value(below)
+        pairs.append((name, value))
     return Obj(pairs)
+
+
+def _below(entries: Sequence[Entry], name: object) -> list[Entry]:
+    """Return the entries that a name leads to, without that name."""
+    return [
+        (names[1:], value, at) for names, value, at in entries if names and equal(names[0], name)
+    ]
+
+
+def _one_value(entries: Sequence[Entry]) -> object:
+    """Return the value that all entries have. Raises RegoError if they differ."""
+    first = entries[0][1]
+    if not all(equal(first, value) for _, value, _ in entries):
+        raise RegoError("object keys must be unique", entries[-1][2], kind=CONFLICT)
+    return first

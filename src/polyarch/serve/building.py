@@ -298,20 +298,7 @@ class Builds:
                 policy=policy if request.frontend else None,
                 left=left,
             )
-            nothing = Found(context="-", dockerfile="")
-            asked = read_request(
-                request.attributes, contexts.find() if request.frontend else nothing
-            )
-            asked = replace(
-                asked,
-                ref=f"{_BUILDER}/{request.ref}",
-                allow=request.entitlements,
-                # docker buildx looks for it in the record, whether it is attested or not.
-                result_provenance="" if request.is_internal else "max",
-                cache_from=tuple(caches.to_read(request)),
-                cache_to=tuple(caches.to_write(request)),
-            )
-            check_caches(asked.cache_from, asked.cache_to)
+            asked = _asked(request, contexts, caches)
             engine = stack.enter_context(self.engine.for_caller(lender))
             yield Work(
                 promise=promise,
@@ -366,6 +353,22 @@ class Builds:
             metadata=read_input_metadata(config),
         )
         return self._layout(replace(promise, request=request), path)
+
+
+def _asked(request: SolveRequest, contexts: LocalContexts, caches: ClientCaches) -> BuildRequest:
+    """Return what is to be built, with the caches that the client has or names. Raises InputError."""
+    nothing = Found(context="-", dockerfile="")
+    asked = replace(
+        read_request(request.attributes, contexts.find() if request.frontend else nothing),
+        ref=f"{_BUILDER}/{request.ref}",
+        allow=request.entitlements,
+        # docker buildx looks for it in the record, whether it is attested or not.
+        result_provenance="" if request.is_internal else "max",
+        cache_from=tuple(caches.to_read(request)),
+        cache_to=tuple(caches.to_write(request)),
+    )
+    check_caches(asked.cache_from, asked.cache_to)
+    return asked
 
 
 def _sent(work: Work, outputs: ClientOutputs, result: BuildResult) -> dict[str, str]:

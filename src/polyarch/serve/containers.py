@@ -67,13 +67,18 @@ class Told:
         """What an ExecOp says beside its mounts, without any program."""
         return self.operation + field(1, self.meta)
 
+    def _env(self, meta: Message, *, has_terminal: bool) -> list[str]:
+        """Return the variables of a program, with those that every one has."""
+        env = list(meta.texts(2))
+        for name, value in (("PATH", self.path), ("TERM", "xterm" if has_terminal else "")):
+            if value and not any(each.startswith(f"{name}=") for each in env):
+                env.append(f"{name}={value}")
+        return env
+
     def program(self, message: Message) -> ExecOp:
         """Return what an InitMessage wants to be run. Raises InputError."""
         meta = Message(message.bytes(2))
-        env = list(meta.texts(2))
-        for name, value in (("PATH", self.path), ("TERM", "xterm" if message.integer(4) else "")):
-            if value and not any(each.startswith(f"{name}=") for each in env):
-                env.append(f"{name}={value}")
+        env = self._env(meta, has_terminal=bool(message.integer(4)))
         text = b"".join(
             (
                 *(field(1, each) for each in meta.texts(1)),
@@ -92,6 +97,11 @@ class Told:
                 *(field(5, each) for each in message.all(6)),
             )
         )
+        for secret in Message(operation).messages(5):
+            if not secret.text(1):
+                raise InputError(f"secret ID missing for {secret.text(2)!r} environment variable")
+        if not meta.texts(1):
+            raise InputError("a program needs at least its name")
         op = Op(
             digest=sha256(operation),
             kind=EXEC,
@@ -99,11 +109,6 @@ class Told:
             inputs=(),
             platform=self.platform,
         )
-        for secret in Message(operation).messages(5):
-            if not secret.text(1):
-                raise InputError(f"secret ID missing for {secret.text(2)!r} environment variable")
-        if not meta.texts(1):
-            raise InputError("a program needs at least its name")
         made, _, _ = self.execs.read(op, (), _nothing, _nothing)
         return made
 

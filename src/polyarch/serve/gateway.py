@@ -9,7 +9,7 @@ Source: BuildKit's `gateway.proto`, `frontend/gateway/gateway.go`, `control/gate
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -19,11 +19,11 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from polyarch.buildkit.messages import read_pairs
-from polyarch.digest import Digest
 from polyarch.errors import NotFound
 from polyarch.golang.json import compact
+from polyarch.history.status import read_warning
 from polyarch.platforms import Platform, host, normalize
-from polyarch.progress import WarningEvent, step
+from polyarch.progress import step
 from polyarch.record import replace
 from polyarch.request.values import CacheEntry
 from polyarch.serve.attested import read_attestations
@@ -156,13 +156,8 @@ class Gateways:
         promises = {name: self._find_promise(ref) for name, ref in refs.items() if ref}
         metadata = {each.text(1): each.bytes(2) for each in result.messages(10)}
         check_result(metadata)
-        requests = {id(each.request): each.request for each in promises.values()}
-        if any(each.frontend for each in requests.values()):
-            if len(requests) > 1:
-                raise GRPCError(
-                    Status.UNIMPLEMENTED, "a result of several Dockerfiles can't be exported yet"
-                )
-            return next(iter(requests.values()))
+        if any(each.request.frontend for each in promises.values()):
+            return _only_request(promises.values())
         if not promises and not request.exporters:
             return replace(request, metadata=metadata, is_nothing=True)
         remark = remark_on(request.attributes.get("platform", ""), list(promises), metadata)
@@ -373,22 +368,19 @@ class Gateways:
         return await self._threaded(self._builds.metadata, promise, AskedSource(message=message))
 
     async def _warn(self, gateway: _Gateway, message: Message) -> bytes:
-        source = Message(message.bytes(6))
-        lines = [Message(each.bytes(1)).integer(1) for each in message.messages(7)]
-        gateway.job.tell(
-            WarningEvent(
-                step=Digest(message.text(1)),
-                short=message.text(3),
-                detail=message.texts(4),
-                url=message.text(5),
-                line=min(lines, default=0),
-                last_line=max(lines, default=0),
-                level=message.integer(2),
-                filename=source.text(1),
-                source=source.text(2),
-            )
-        )
+        # A WarnRequest has the fields of a VertexWarning, by the same numbers.
+        gateway.job.tell(read_warning(message))
         return b""
+
+
+def _only_request(promises: Iterable[Promise]) -> SolveRequest:
+    """Return the request that all of a frontend's results come from. Raises GRPCError if there are several."""
+    requests = {id(each.request): each.request for each in promises}
+    if len(requests) > 1:
+        raise GRPCError(
+            Status.UNIMPLEMENTED, "a result of several Dockerfiles can't be exported yet"
+        )
+    return next(iter(requests.values()))
 
 
 def _failure(status: Message) -> GRPCError:

@@ -153,9 +153,7 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
         return None
     foreign, native = _read_both(roots, path, path)
     roots.check_version(path, path)
-    texts = foreign_texts(native, foreign, roots.platform)
-    if any(len(old) != len(new) for old, new in texts.items()) and not may_grow(path):
-        raise MachineError("what it says of the machine is of another length")
+    texts = _texts(roots, path, native, foreign)
     if is_python(path):
         check_built_alike(native, foreign)
     modules = _modules(roots, path, libraries)
@@ -163,13 +161,11 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
     needed = _with_names(roots, libraries.closure(names))
     for library in needed.values():
         roots.check_version(library.path)
-    scripts = find_scripts(roots.foreign) if bits == 32 and runs_some_scripts(path) else {}
-    if bits == 32 and runs_some_scripts(path) and not scripts:
-        raise MachineError("the image has no script that it is known to run alike")
+    runs_scripts = runs_some_scripts(path)
     return Pair(
         path=path,
-        scripts=scripts,
-        unless=_lacking(foreign, modules) if bits == 64 and runs_some_scripts(path) else (),
+        scripts=_scripts(roots) if bits == 32 and runs_scripts else {},
+        unless=_lacking(foreign, modules) if bits == 64 and runs_scripts else (),
         ring=ring,
         foreign=foreign,
         native=native,
@@ -177,6 +173,22 @@ def _pair(roots: Roots, path: str, libraries: NativeLibraries) -> Pair | None:
         libraries=needed,
         modules=modules,
     )
+
+
+def _texts(roots: Roots, path: str, native: ElfFile, foreign: ElfFile) -> dict[bytes, bytes]:
+    """Return what a native program says of the machine, with what it is to say. Raises MachineError."""
+    texts = foreign_texts(native, foreign, roots.platform)
+    if any(len(old) != len(new) for old, new in texts.items()) and not may_grow(path):
+        raise MachineError("what it says of the machine is of another length")
+    return texts
+
+
+def _scripts(roots: Roots) -> dict[str, int]:
+    """Return the image's scripts that a native perl runs alike. Raises MachineError if there are none."""
+    scripts = find_scripts(roots.foreign)
+    if not scripts:
+        raise MachineError("the image has no script that it is known to run alike")
+    return scripts
 
 
 def _lacking(foreign: ElfFile, modules: Mapping[str, ElfFile]) -> tuple[str, ...]:

@@ -70,18 +70,29 @@ def replace_texts(
                 continue
             sites = loads.get(address, [])
             for at in sites:
-                distance = added - (extended.address(at) + _LEA_SIZE)
-                extended.write(at + _LEA_SIZE - 4, struct.pack("<i", distance))
+                _reload(extended, at, added)
                 if are_counted:
                     _recount(extended, at, (len(old), len(new)))
-            kept = [found.start() for found in re.finditer(_pointer(address), data)]
-            for at in kept:
-                extended.write(at, _pointer(added, is_pattern=False))
+            is_pointed_at = _repoint(extended, data, address, added)
             fixed = _replace_fixed(extended, address, added) if extended.is_fixed else 0
             is_copied = replace_copied(extended, each.start(), old, new)
             is_whole = data[each.start() - 1] not in _PRINTABLE
-            if is_whole and not sites and not kept and not fixed and not is_copied:
+            if is_whole and not (sites or is_pointed_at or fixed or is_copied):
                 _overwrite(extended, each.start(), (old, new))
+
+
+def _reload(extended: Extended, at: int, address: int) -> None:
+    """Let the instruction at a place load another address, which it has relative to itself."""
+    distance = address - (extended.address(at) + _LEA_SIZE)
+    extended.write(at + _LEA_SIZE - 4, struct.pack("<i", distance))
+
+
+def _repoint(extended: Extended, data: bytes, old: int, new: int) -> bool:
+    """Let pointers in `data`, the program as it was, to the address `old` point to `new`; return whether there were any."""
+    kept = [found.start() for found in re.finditer(_pointer(old), data)]
+    for at in kept:
+        extended.write(at, _pointer(new, is_pattern=False))
+    return bool(kept)
 
 
 def _replace_fixed(extended: Extended, old: int, new: int) -> int:

@@ -14,7 +14,7 @@ The rules that are easy to get wrong, all of them BuildKit's:
 - `--exclude` is asked about what is below a source, never about the source itself.
 - A socket of another stage becomes an empty file; those of contexts aren't sent.
 
-A large file of another stage isn't copied where it can be referred to (`polyarch.snapshot.references`).
+Files are copied by `filecopy`; here are the directories that they go to.
 """
 
 from __future__ import annotations
@@ -26,25 +26,16 @@ from pathlib import Path
 from typing import Protocol
 
 from polyarch.errors import InputError
-from polyarch.inroot import get_node, get_owner, make_node, resolve, set_owner
-from polyarch.look import Status
-from polyarch.progress import check_cancelled
+from polyarch.inroot import resolve, set_owner
 from polyarch.record import field, mutable
-from polyarch.snapshot.references import Referrer
-from polyarch.text.filemode import FileMode
 from polyarch.text.ignore import Matcher
-from polyarch.worker.attributes import NO_SPACE, attributes_of, copy_attributes
+from polyarch.worker.filecopy import FileCopier, TargetDirectory
 from polyarch.worker.listing import Listing
-from polyarch.worker.steady import SteadyDirectory, check_unchanged
-from polyarch.worker.tree import SMALL_FILE, Entry, PlainDirectory, SourceTree
+from polyarch.worker.tree import Entry
 from polyarch.worker.users import Owner, owner_of_new
 from polyarch.worker.walk import Selected, select
 
 __all__ = ["Copier", "Ledger", "make_directories"]
-
-_SECOND = 1_000_000_000
-_COPY_CHUNK = 1 << 26
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 def make_directories(
@@ -94,68 +85,20 @@ class Ledger(Protocol):
 
 
 @mutable
-class _Directory:
-    """A directory that files are copied into, out of `source`. `found` is that, None for the destination itself.
+class Copier(FileCopier):
+    """Copies sources of one tree into the tree at `root`, directories with what is in them.
 
-    `prefix` is what the paths of its contents begin with, below the destination. It is opened when the
-    first file comes: paths are long, and the kernel would resolve each anew.
+    `includes` and `excludes` say what below a source directory is copied. `created` is the time, in seconds since the
+    epoch, of directories on the way to what is wanted; None is that of their source. `made` gathers the directories that
+    were made on the way to a destination, and have no source whose time would be theirs. `ledger` knows what is there
+    already as it should be, of an earlier copy.
     """
 
-    path: str
-    source: SteadyDirectory | PlainDirectory
-    prefix: str = ""
-    found: Selected | None = None
-    is_new: bool = False
-    is_kept: bool = False
-    """Whether the last copy left it as it should be; a file that is made in it changes its time."""
-    owner_of_new: tuple[int, int] = (-1, -1)
-    """Who owns a file that is made in it; known once it is open."""
-    _descriptor: int = -1
-
-    def open(self) -> int:
-        """Return its descriptor."""
-        if self._descriptor < 0:
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            status = os.fstat(self._descriptor)
-            group = status.st_gid if status.st_mode & stat.S_ISGID else os.getegid()
-            self.owner_of_new = (os.geteuid(), group)
-        return self._descriptor
-
-    def close(self) -> None:
-        """Close it, and its source; may be repeated."""
-        self.source.close()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
-@mutable
-class Copier:
-    """Copies sources of one tree into the tree at `root`.
-
-    `owner` and `mode` are those of the flags, None for the source's own. `includes` and `excludes` say
-    what below a source directory is copied. `created` is the time, in seconds since the epoch, of directories
-    on the way to what is wanted; None is that of their source. `dated` is that of all that is copied. `made` gathers the directories that were made
-    on the way to a destination, and have no source whose time would be theirs. `ledger` knows what is
-    there already as it should be, of an earlier copy. `referrer` lets large files of snapshots refer to
-    their sources. `large` gathers the paths in the tree at which
-    large files of snapshots were put, in their order. With `replaces` whatever is in the way goes, of any kind.
-    """
-
-    source: SourceTree
-    root: Path
-    owner: Owner | None = None
-    mode: FileMode | None = None
     includes: Matcher | None = None
     excludes: Matcher | None = None
     created: int | None = None
-    dated: int | None = None
     made: list[Path] = field(default_factory=list)
     ledger: Ledger | None = None
-    referrer: Referrer | None = None
-    large: list[str] = field(default_factory=list)
-    replaces: bool = False
-    _links: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def copy(self, entry: Entry, destination: str, *, as_itself: bool = False) -> None:
         """Copy one source to `destination`: absolute, a directory if it ends with a slash.
@@ -164,14 +107,16 @@ class Copier:
         rather than only taking its contents; where there is one it goes into that, by its name. Raises
         InputError where a file would replace a directory or the reverse.
         """
-        self._links.clear()
+        self.links.clear()
         if not entry.is_directory:
             target = self.place(entry.name, destination)
             where = str(entry.path.parent)
-            directory = _Directory(path=str(target.parent), source=self.source.directory(where))
+            directory = TargetDirectory(
+                path=str(target.parent), source=self.source.directory(where)
+            )
             found = Selected(where, "", entry.path.name, entry.status)
             try:
-                self._copy_other(found, directory, target.name)
+                self.copy_file(found, directory, target.name)
             finally:
                 directory.close()
             return
@@ -184,14 +129,14 @@ class Copier:
                 self._make_way(target)
             else:
                 as_itself = False
-        self._make_directories(self._shown(target.parent if as_itself else target))
+        self._make_directories(self.shown(target.parent if as_itself else target))
         if as_itself:
             os.mkdir(target, 0o755)
         self._copy_contents(entry.path, target)
         if as_itself:
-            self._set_metadata(str(entry.path), target, entry.status)
+            self.set_metadata(str(entry.path), target, entry.status)
         else:
-            self._set_times(target, entry.status)
+            self.set_times(target, entry.status)
         if self.made and self.made[-1] == target:
             self.made.pop()
 
@@ -204,13 +149,9 @@ class Copier:
         target = resolve(self.root, destination)
         if target.is_dir():
             target = target / name
-        self._make_directories(self._shown(target.parent))
-        self._clear(target)
+        self._make_directories(self.shown(target.parent))
+        self.clear(target)
         return target
-
-    def _shown(self, path: Path) -> str:
-        inside = os.path.relpath(path, self.root)
-        return "/" if inside == "." else f"/{inside}"
 
     def _make_parent(self, destination: str) -> None:
         directory = destination if destination.endswith("/") else os.path.dirname(destination)
@@ -223,8 +164,10 @@ class Copier:
 
     def _copy_contents(self, directory: Path, target: Path) -> None:
         # Directories get their metadata when they are complete: whatever is made in them changes their time.
-        unfinished = [_Directory(path=str(target), source=self.source.directory(str(directory)))]
-        inside = self._shown(target).rstrip("/")
+        unfinished = [
+            TargetDirectory(path=str(target), source=self.source.directory(str(directory)))
+        ]
+        inside = self.shown(target).rstrip("/")
         try:
             for found in self._selected(directory, inside):
                 while found.prefix != unfinished[-1].prefix:
@@ -234,7 +177,7 @@ class Copier:
                     unfinished.append(self._start(found, target, is_kept))
                 elif not is_kept:
                     unfinished[-1].is_kept = False
-                    self._copy_other(found, unfinished[-1], found.name)
+                    self.copy_file(found, unfinished[-1], found.name)
             while len(unfinished) > 1:
                 self._finish(unfinished.pop())
         finally:
@@ -252,10 +195,10 @@ class Copier:
 
         return select(self.source, directory, skip=skip)
 
-    def _start(self, found: Selected, target: Path, is_kept: bool) -> _Directory:
+    def _start(self, found: Selected, target: Path, is_kept: bool) -> TargetDirectory:
         """Make a directory below the destination, if it isn't there."""
         copied = f"{target}/{found.inside}"
-        return _Directory(
+        return TargetDirectory(
             path=copied,
             source=self.source.directory(found.path),
             prefix=f"{found.inside}/",
@@ -278,10 +221,10 @@ class Copier:
     def _make_way(self, target: Path) -> None:
         """Remove what is where a directory is to be. Raises InputError where that isn't wanted."""
         if not self.replaces:
-            raise InputError(f"cannot copy to non-directory: {self._shown(target)}") from None
+            raise InputError(f"cannot copy to non-directory: {self.shown(target)}") from None
         os.unlink(target)
 
-    def _finish(self, directory: _Directory) -> None:
+    def _finish(self, directory: TargetDirectory) -> None:
         directory.close()
         found, target = directory.found, Path(directory.path)
         assert found is not None
@@ -290,190 +233,6 @@ class Copier:
         if not (found.is_wanted or directory.is_new):
             os.chmod(target, stat.S_IMODE(found.status.st_mode))
             return
-        self._set_metadata(found.path, target, found.status)
+        self.set_metadata(found.path, target, found.status)
         if not found.is_wanted and self.created is not None:
             os.utime(target, (self.created, self.created))
-
-    def _clear(self, target: Path) -> None:
-        try:
-            os.unlink(target)
-        except FileNotFoundError:
-            pass
-        except (IsADirectoryError, PermissionError):
-            if self.replaces and stat.S_ISDIR(os.lstat(target).st_mode):
-                from shutil import rmtree  # noqa: PLC0415 few copies remove trees
-
-                rmtree(target)
-                return
-            shown = self._shown(target)
-            raise InputError(f"cannot replace to directory {shown} with file") from None
-
-    def _copy_other(self, found: Selected, directory: _Directory, name: str) -> None:
-        """Copy anything but a directory into `directory`, over the file of that name if there is one."""
-        status = found.status
-        kind, device = status.st_mode, status.st_rdev
-        if stat.S_ISREG(kind):
-            kind, device = (kind, 0) if self.source.is_context else get_node(found.path, status)
-            if stat.S_ISREG(kind):
-                self._copy_regular(found, directory, name)
-                return
-        target = Path(directory.path, name)
-        if not directory.is_new:
-            self._clear(target)
-        if stat.S_ISLNK(kind):
-            os.symlink(self.source.link(found.path, status), target)
-        elif stat.S_ISSOCK(kind):
-            os.close(os.open(target, _NEW, 0o600))
-        else:
-            make_node(target, stat.S_IFMT(kind) | 0o600, device)
-        self._set_metadata(found.path, target, status)
-
-    def _copy_regular(self, found: Selected, directory: _Directory, name: str) -> None:
-        status, origin = found.status, directory.source
-        if status.st_size > SMALL_FILE and self.source.layers:
-            self.large.append(os.path.relpath(f"{directory.path}/{name}", self.root))
-        if status.st_nlink > 1:
-            key, target = (status.st_dev, status.st_ino), f"{directory.path}/{name}"
-            if key in self._links:
-                if not directory.is_new:
-                    self._clear(Path(target))
-                os.link(self._links[key], target, follow_symlinks=False)
-                return
-            self._links[key] = target
-        if isinstance(origin, SteadyDirectory) and status.st_size <= SMALL_FILE:
-            self._make_small(self._small(found, origin), directory, name, status)
-            return
-        reader = origin.open(found.name, status)
-        try:
-            self._copy_open(reader, found, directory, name)
-        finally:
-            os.close(reader)
-
-    def _small(self, found: Selected, directory: SteadyDirectory) -> bytes:
-        """Return the content of a small file of a context, which was mostly read a moment ago."""
-        contents = self.source.contents
-        data = contents.take(found.directory, found.name, found.status) if contents else None
-        return directory.read(found.name, found.status) if data is None else data
-
-    def _make_small(self, data: bytes, directory: _Directory, name: str, status: Status) -> None:
-        writer = self._create(directory, name)
-        try:
-            _write(writer, data)
-            self._give(writer, directory, (0, 0), status)
-            self._set_times(writer, status)
-        finally:
-            os.close(writer)
-
-    def _copy_open(self, reader: int, found: Selected, directory: _Directory, name: str) -> None:
-        status, path = found.status, found.path
-        writer = self._create(directory, name)
-        try:
-            if not self._refer(writer, found, f"{directory.path}/{name}"):
-                self._copy_bytes(reader, writer, path, status.st_size)
-            if self.source.is_context:
-                check_unchanged(reader, path, status)
-                self._give(writer, directory, (0, 0), status)
-            else:
-                # Most files have no attributes, and asking for one that isn't there costs an exception.
-                attributes = attributes_of(reader)
-                owner = get_owner(path, status) if attributes else (status.st_uid, status.st_gid)
-                self._give(writer, directory, owner, status)
-                copy_attributes(reader, writer, attributes)
-            self._set_times(writer, status)
-        finally:
-            os.close(writer)
-
-    def _refer(self, writer: int, found: Selected, target: str) -> bool:
-        """Let a file that was just made refer to its source; return whether it does."""
-        status = found.status
-        # Names of one file stay that, which two files that refer to the same one wouldn't.
-        if self.referrer is None or status.st_size <= SMALL_FILE or status.st_nlink > 1:
-            return False
-        origin = self.source.find_in_layer(found.path)
-        inside = os.path.relpath(target, self.root)
-        return origin is not None and self.referrer.refer(writer, inside, origin)
-
-    def _copy_bytes(self, reader: int, writer: int, path: str, size: int) -> None:
-        if size > SMALL_FILE:
-            if not _copy_range(reader, writer):
-                self._copy_across(reader, writer, path)
-            return
-        while data := os.read(reader, SMALL_FILE * 2):
-            _write(writer, data)
-
-    def _copy_across(self, reader: int, writer: int, path: str) -> None:
-        """Copy bytes, from where `reader` is, between what the kernel takes for two file systems.
-
-        An overlay is one of its own, though its layers are where the copy goes: so the file is looked for there.
-        """
-        below = self.source.open_in_layer(path)
-        if below is not None:
-            try:
-                os.lseek(below, os.lseek(reader, 0, os.SEEK_CUR), os.SEEK_SET)
-                if _copy_range(below, writer):
-                    return
-                os.lseek(reader, os.lseek(below, 0, os.SEEK_CUR), os.SEEK_SET)
-            finally:
-                os.close(below)
-        while os.sendfile(writer, reader, None, _COPY_CHUNK):
-            check_cancelled()
-
-    def _create(self, directory: _Directory, name: str) -> int:
-        """Make an empty file in place of any other; return its descriptor."""
-        parent = directory.open()
-        try:
-            return os.open(name, _NEW, 0o600, dir_fd=parent)
-        except FileExistsError:
-            self._clear(Path(directory.path, name))
-            return os.open(name, _NEW, 0o600, dir_fd=parent)
-
-    def _give(
-        self, writer: int, directory: _Directory, owner: tuple[int, int], status: Status
-    ) -> None:
-        """Give a file that was just made owner and mode, in the order that keeps set-id bits."""
-        if self.owner is not None:
-            owner = (self.owner.uid, self.owner.gid)
-        if owner != directory.owner_of_new:
-            set_owner(writer, *owner, fresh=True)
-        mode = stat.S_IMODE(status.st_mode)
-        os.fchmod(writer, mode if self.mode is None else self.mode.of(mode, False))
-
-    def _set_metadata(self, path: str, target: Path, status: Status) -> None:
-        """Set owner, mode, extended attributes and times, in the order that keeps set-id bits."""
-        if self.owner is not None:
-            uid, gid = self.owner.uid, self.owner.gid
-        else:
-            uid, gid = self.source.owner(path, status)
-        set_owner(target, uid, gid)
-        if not stat.S_ISLNK(status.st_mode):
-            mode = stat.S_IMODE(status.st_mode)
-            if self.mode is not None:
-                mode = self.mode.of(mode, stat.S_ISDIR(status.st_mode))
-            os.chmod(target, mode)
-        if not self.source.is_context:
-            copy_attributes(path, target, attributes_of(path))
-        self._set_times(target, status)
-
-    def _set_times(self, target: Path | int, status: Status) -> None:
-        moment = status.st_mtime_ns if self.dated is None else self.dated * _SECOND
-        os.utime(target, ns=(moment, moment), follow_symlinks=isinstance(target, int))
-
-
-def _write(writer: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(writer, data) :]
-
-
-def _copy_range(reader: int, writer: int) -> bool:
-    """Copy bytes inside the kernel: shared extents where the file system has them.
-
-    Return whether all are copied: between two file systems, and on old kernels, this is refused.
-    """
-    try:
-        while os.copy_file_range(reader, writer, _COPY_CHUNK):
-            check_cancelled()
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise
-        return False
-    return True

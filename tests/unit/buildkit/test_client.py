@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from polyarch.buildkit.build import Remote, ask_remotely, build_remotely
 from polyarch.progress import CancelToken, ignore_events
@@ -16,22 +13,9 @@ from polyarch.record import replace
 from polyarch.request.annotation import Annotation
 from polyarch.request.make import make_request
 from polyarch.request.values import CacheEntry, Output
-from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
+from tests.support.fakes.engine import BASE
 from tests.support.images.layouts import read_archive
 from tests.support.images.trees import plant
-from tests.support.network.buildkitserver import serving_buildkit
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[FakeEngine]:
-    with fake_engine(tmp_path) as engine:
-        yield engine
-
-
-@pytest.fixture
-def remote(engine: FakeEngine, tmp_path: Path) -> Iterator[Remote]:
-    with serving_buildkit(engine, tmp_path) as remote:
-        yield remote
 
 
 def build(remote: Remote, context: Path, out: Path, **options: Any) -> dict[str, str]:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from polyarch.digest import Digest, sha256
 from polyarch.errors import IntegrityError
-from polyarch.history.status import events_of, packed
+from polyarch.history.status import events_of, packed, read_warning
 from polyarch.progress import Event, LogEvent, StatusEvent, StepEvent, WarningEvent
+from polyarch.wire import Message, field
 
 ONE, TWO = sha256(b"1"), sha256(b"2")
 EVENTS: list[Event] = [
@@ -72,3 +73,12 @@ def test_a_kill_in_the_middle_costs_the_last_event_only(cut: int) -> None:
 def test_bytes_that_are_no_events_are_an_error_of_ours() -> None:
     with pytest.raises(IntegrityError, match="a message"):
         list(events_of(b"\2\0\0\0\x0a\xff"))
+
+
+def test_ranges_of_frontends_warnings_end_where_they_say() -> None:
+    # A frontend tells of the lines of one instruction as one range; the end of it was passed over once.
+    lines = field(1, field(1, 3)) + field(2, field(1, 7))
+
+    warning = read_warning(Message(field(1, ONE) + field(3, "odd") + field(7, lines)))
+
+    assert (warning.line, warning.last_line) == (3, 7)

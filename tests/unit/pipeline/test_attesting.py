@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,6 @@ RUN compile
 """
 FULL = Attestation(type="provenance", attributes={"mode": "max"})
 SBOM = Attestation(type="sbom")
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[FakeEngine]:
-    with fake_engine(tmp_path) as engine:
-        yield engine
 
 
 @pytest.fixture

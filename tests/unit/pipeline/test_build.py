@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from polyarch.progress import Event, StepEvent, WarningEvent
 from polyarch.request.make import make_request
 from polyarch.request.result import BuildResult
 from polyarch.request.values import Output
-from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
+from tests.support.fakes.engine import BASE, FakeEngine
 from tests.support.images.layouts import Found, read_archive, validate
 from tests.support.images.trees import plant
 
@@ -32,12 +31,6 @@ RUN compile
 ENV KIND=app
 CMD ["/app/a"]
 """
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[FakeEngine]:
-    with fake_engine(tmp_path) as engine:
-        yield engine
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +20,9 @@ from polyarch.progress import CancelToken, ignore_events
 from polyarch.request.baked import BakeResult
 from polyarch.request.make import make_request
 from polyarch.request.values import BuildRequest, Output
-from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
+from tests.support.fakes.engine import BASE, FakeEngine
 from tests.support.images.layouts import read_archive
 from tests.support.images.trees import plant
-from tests.support.network.buildkitserver import serving_buildkit
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[FakeEngine]:
-    with fake_engine(tmp_path) as engine:
-        yield engine
-
-
-@pytest.fixture
-def remote(engine: FakeEngine, tmp_path: Path) -> Iterator[Remote]:
-    with serving_buildkit(engine, tmp_path) as remote:
-        yield remote
 
 
 def bake(engine: FakeEngine, remote: Remote, requests: dict[str, BuildRequest]) -> BakeResult:

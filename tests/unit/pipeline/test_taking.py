@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -18,18 +17,12 @@ from polyarch.images.local import list_images
 from polyarch.pipeline.taking import Taking
 from polyarch.progress import CancelToken, ignore_events
 from polyarch.request.values import Output
-from tests.support.fakes.engine import FakeEngine, fake_engine
+from tests.support.fakes.engine import FakeEngine
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[FakeEngine]:
-    with fake_engine(tmp_path) as engine:
-        yield engine
 
 
 class Archive:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,9 @@ from polyarch.request.result import BuildResult
 from polyarch.request.values import Output
 from polyarch.wire import Message, field
 from tests.support.callers.frontends import Frontend
-from tests.support.fakes.engine import BASE, FakeEngine, fake_engine
+from tests.support.fakes.engine import BASE, FakeEngine
 from tests.support.images.layouts import read_archive, validate
 from tests.support.images.trees import plant
-from tests.support.network.buildkitserver import serving_buildkit
 
 _CONTROL = "/moby.buildkit.v1.Control"
 _CONTENT = "/containerd.services.content.v1.Content"
@@ -41,18 +39,6 @@ COPY src/a /app/
 COPY --from=extra e /extra
 CMD ["/app/a"]
 """
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[FakeEngine]:
-    with fake_engine(tmp_path) as engine:
-        yield engine
-
-
-@pytest.fixture
-def remote(engine: FakeEngine, tmp_path: Path) -> Iterator[Remote]:
-    with serving_buildkit(engine, tmp_path) as remote:
-        yield remote
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from polyarch.engine.explain import Explain
 from polyarch.errors import InputError
 from polyarch.pipeline.company import ALONE, Company
 from polyarch.pipeline.recorded import recorded_build
+from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen
 from polyarch.request.explanation import Explanation
 from polyarch.request.result import BuildResult
@@ -77,24 +78,14 @@ def solve(
                 engine, wishes.builder.nodes[0], request, sink=display, cancel=cancel
             )
         if wishes.builder is not None:
-            # gRPC, and what it is made of.
-            require_grpc()
-            from polyarch.pipeline.nodes import build_on_nodes  # noqa: PLC0415
-
-            beside = watched = None
-            if wishes.debugger is not None:
-                from polyarch.debugger.daemons import Watched, beside_of  # noqa: PLC0415 as above
-
-                watched = Watched(display)
-                beside = beside_of(wishes.debugger, watched)
-            return build_on_nodes(
+            return _on_nodes(
                 engine,
                 wishes.builder,
                 request,
-                sink=watched or display,
+                debugger=wishes.debugger,
+                sink=display,
                 cancel=cancel,
                 explain=explaining,
-                beside=beside,
             )
         return recorded_build(
             engine,
@@ -104,6 +95,32 @@ def solve(
             explain=explaining,
             company=_company(wishes.debugger, request),
         )
+
+
+def _on_nodes(
+    engine: Engine,
+    builder: SavedBuilder,
+    request: BuildRequest,
+    *,
+    debugger: Debugger | None,
+    sink: Sink,
+    cancel: CancelToken,
+    explain: Explain,
+) -> BuildResult:
+    """Carry out a request on the nodes of a builder, with a debugger if there is one."""
+    # gRPC, and what it is made of.
+    require_grpc()
+    from polyarch.pipeline.nodes import build_on_nodes  # noqa: PLC0415
+
+    beside = None
+    if debugger is not None:
+        from polyarch.debugger.daemons import Watched, beside_of  # noqa: PLC0415 as above
+
+        sink = watched = Watched(sink)
+        beside = beside_of(debugger, watched)
+    return build_on_nodes(
+        engine, builder, request, sink=sink, cancel=cancel, explain=explain, beside=beside
+    )
 
 
 def _company(debugger: Debugger | None, request: BuildRequest) -> Company:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from polyarch.cli.building.signing import SIGN_FLAG, signing_flag
@@ -20,6 +21,7 @@ from polyarch.golang.json import indented
 from polyarch.golang.strconv import find_bool, quote
 from polyarch.images.join import join, open_parts
 from polyarch.images.places import open_places
+from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.reference import Reference
 from polyarch.oci.reference import parse as parse_reference
 from polyarch.pipeline.joining import Joined
@@ -75,8 +77,7 @@ def _bring(joined: Joined, options: Options, context: Context) -> None:
 
 def _join(options: Options, context: Context) -> int:
     context = with_authorities(options, context)
-    names = _names(options)
-    outputs = _outputs(options)
+    names, outputs = _names(options), _outputs(options)
     signing = signing_flag(options, context)
     if signing and not options.is_set("push"):
         raise InputError(
@@ -112,16 +113,19 @@ def _join(options: Options, context: Context) -> int:
             seal=seal,
         )
         _bring(joined, options, context)
-    digest = merged.descriptor.digest
     if path := options.text("metadata-file"):
-        told = {
-            "containerimage.descriptor": merged.descriptor.to_json(),
-            "containerimage.digest": digest,
-            **({"image.name": ",".join(name.canonical for name in names)} if names else {}),
-        }
-        write_file(path, indented(told).decode())
-    context.print(digest)
+        _write_metadata(path, merged.descriptor, names)
+    context.print(merged.descriptor.digest)
     return 0
+
+
+def _write_metadata(path: str, descriptor: Descriptor, names: Sequence[Reference]) -> None:
+    told = {
+        "containerimage.descriptor": descriptor.to_json(),
+        "containerimage.digest": descriptor.digest,
+        **({"image.name": ",".join(name.canonical for name in names)} if names else {}),
+    }
+    write_file(path, indented(told).decode())
 
 
 JOIN = Command(

@@ -14,7 +14,7 @@ from polyarch.platforms import host
 from polyarch.policies.checking import decide
 from polyarch.policies.finding import Finder
 from polyarch.policies.inputs import Env, Input, input_of
-from polyarch.policies.policy import File, Policy
+from polyarch.policies.policy import Answer, File, Policy
 from polyarch.policies.testing import TestResult, load_tests, run_tests
 from polyarch.policies.told import NOTHING, Source, Told, Wish
 from polyarch.record import replace
@@ -61,6 +61,12 @@ def _effective(filename: str, opened: Callable[[], Finder]) -> Callable[[Source]
     return effective
 
 
+def _decision(answer: Answer) -> dict[str, object]:
+    """Return what a policy has decided, without what it didn't say."""
+    told = {"allow": answer.allow, "deny_msg": list(answer.messages), "caps": dict(answer.caps)}
+    return {name: each for name, each in told.items() if each not in (None, [], {})}
+
+
 def _show(result: TestResult, context: Context) -> None:
     answer = result.answer
     allow = "n/a" if answer is None or answer.allow is None else str(answer.allow).lower()
@@ -77,9 +83,7 @@ def _show(result: TestResult, context: Context) -> None:
     if answer is None:
         context.print("decision: <nil>")
     else:
-        told = {"allow": answer.allow, "deny_msg": list(answer.messages), "caps": dict(answer.caps)}
-        shown = {name: each for name, each in told.items() if each not in (None, [], {})}
-        context.print(f"decision:\n{indented(shown).decode()}")
+        context.print(f"decision:\n{indented(_decision(answer)).decode()}")
     if result.missing:
         context.print(f"missing_input: {', '.join(f'input.{each}' for each in result.missing)}")
     if result.resolves:

@@ -10,7 +10,7 @@ Source: docker buildx, `driver/kubernetes/manifest/manifest.go`.
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import PurePosixPath
 from typing import Any
@@ -137,35 +137,46 @@ def _pods(
         for name, (each, _) in settings.items()
     ]
     state_mounts, state_volumes = _state(options)
-    privileged = client.V1SecurityContext(privileged=True)
-    container = client.V1Container(
-        name=CONTAINER,
-        image=options.whole_image,
-        args=[*node.flags, *(["--oci-worker-no-process-sandbox"] if options.rootless else [])],
-        env=[client.V1EnvVar(name=name, value=value) for name, value in options.environ.items()],
-        security_context=_unconfined() if options.rootless else privileged,
-        readiness_probe=_probe(),
-        liveness_probe=_probe(),
-        resources=client.V1ResourceRequirements(
-            requests=dict(options.requests), limits=dict(options.limits)
-        ),
-        volume_mounts=mounts + state_mounts,
-    )
-    emulators = client.V1Container(
-        name="qemu",
-        image=options.emulators,
-        args=["--install", "all"],
-        security_context=privileged,
-    )
     return client.V1PodSpec(
         service_account_name=options.service_account or None,
         scheduler_name=options.scheduler or None,
         node_selector=dict(options.node_selector) or None,
         tolerations=[_toleration(each) for each in options.tolerations] or None,
-        init_containers=[emulators] if options.installs_emulators else None,
-        containers=[container],
+        init_containers=[_installer(options)] if options.installs_emulators else None,
+        containers=[_daemon(node, options, mounts + state_mounts)],
         volumes=(volumes + state_volumes) or None,
     )
+
+
+def _daemon(node: BuilderNode, options: ClusterOptions, mounts: Sequence[Any]) -> Any:
+    """Return the container that BuildKit runs in."""
+    return client.V1Container(
+        name=CONTAINER,
+        image=options.whole_image,
+        args=[*node.flags, *(["--oci-worker-no-process-sandbox"] if options.rootless else [])],
+        env=[client.V1EnvVar(name=name, value=value) for name, value in options.environ.items()],
+        security_context=_unconfined() if options.rootless else _privileged(),
+        readiness_probe=_probe(),
+        liveness_probe=_probe(),
+        resources=client.V1ResourceRequirements(
+            requests=dict(options.requests), limits=dict(options.limits)
+        ),
+        volume_mounts=list(mounts),
+    )
+
+
+def _installer(options: ClusterOptions) -> Any:
+    """Return the container that registers emulators before the daemon starts."""
+    return client.V1Container(
+        name="qemu",
+        image=options.emulators,
+        args=["--install", "all"],
+        security_context=_privileged(),
+    )
+
+
+def _privileged() -> Any:
+    return client.V1SecurityContext(privileged=True)
 
 
 def _probe() -> Any:

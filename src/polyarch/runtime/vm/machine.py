@@ -91,6 +91,15 @@ def _option(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
+def _make_swap(place: Path) -> Path:
+    """Make the file that the machine swaps to, which takes room only as far as it does."""
+    swap = place / "swap"
+    with open(swap, "wb") as file:
+        file.truncate(_SWAP_BYTES)
+        _write_swap_header(file.fileno())
+    return swap
+
+
 class Machine:
     """A machine: started by its constructor, ended by `close`. Used by one thread at a time."""
 
@@ -120,10 +129,7 @@ class Machine:
         self._ended = False
         place.mkdir()
         self.share.mkdir()
-        swap = place / "swap"
-        with open(swap, "wb") as file:
-            file.truncate(_SWAP_BYTES)
-            _write_swap_header(file.fileno())
+        swap = _make_swap(place)
         pairs = [socket.socketpair() for _ in range(3)]
         self.control, self.stdout, self.stderr = (ours for ours, _ in pairs)
         channels = [theirs.fileno() for _, theirs in pairs]

@@ -135,39 +135,45 @@ def _mount(
     if kind == SECRET:
         return _secret(target, Message(message.bytes(21)))
     if kind == SSH:
-        told = Message(message.bytes(22))
-        return SshMount(
-            id=told.text(1) or "default",
-            target=target,
-            required=not told.integer(5),
-            mode=told.integer(4),
-            uid=told.integer(2),
-            gid=told.integer(3),
-        )
-    is_read_only, source = bool(message.integer(5)), message.text(2) or "/"
+        return _ssh(target, Message(message.bytes(22)))
     if kind == TMPFS:
         return TmpfsMount(target=target, size=Message(message.bytes(19)).integer(1))
-    number = len(inputs)
     if kind == CACHE:
-        told = Message(message.bytes(20))
-        has_source = message.integer(1) >= 0
-        if has_source:
-            inputs.append(layers(message.integer(1)))
-        return CacheMount(
-            target=target,
-            id=told.text(1) or target,
-            sharing=_shared(told.integer(2)),
-            read_only=is_read_only,
-            input=number if has_source else None,
-            source=source,
-        )
+        return _cache(message, inputs, layers)
+    is_read_only = bool(message.integer(5))
     inputs.append((as_it_is if is_read_only else layers)(message.integer(1)))
     return BindMount(
         target=target,
-        input=number,
-        source=source,
+        input=len(inputs) - 1,
+        source=message.text(2) or "/",
         read_only=is_read_only,
         output=0 if is_read_only else output,
+    )
+
+
+def _ssh(target: str, told: Message) -> SshMount:
+    return SshMount(
+        id=told.text(1) or "default",
+        target=target,
+        required=not told.integer(5),
+        mode=told.integer(4),
+        uid=told.integer(2),
+        gid=told.integer(3),
+    )
+
+
+def _cache(message: Message, inputs: list[Vertex], layers: TakeInput) -> CacheMount:
+    target, told = message.text(3), Message(message.bytes(20))
+    has_source = message.integer(1) >= 0
+    if has_source:
+        inputs.append(layers(message.integer(1)))
+    return CacheMount(
+        target=target,
+        id=told.text(1) or target,
+        sharing=_shared(told.integer(2)),
+        read_only=bool(message.integer(5)),
+        input=len(inputs) - 1 if has_source else None,
+        source=message.text(2) or "/",
     )
 
 
