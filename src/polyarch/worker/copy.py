@@ -108,6 +108,12 @@ class Copier(FileCopier):
         InputError where a file would replace a directory or the reverse.
         """
         self.links.clear()
+        try:
+            self._copy(entry, destination, as_itself)
+        finally:
+            self.drop_large()
+
+    def _copy(self, entry: Entry, destination: str, as_itself: bool) -> None:
         if not entry.is_directory:
             target = self.place(entry.name, destination)
             where = str(entry.path.parent)
@@ -117,6 +123,7 @@ class Copier(FileCopier):
             found = Selected(where, "", entry.path.name, entry.status)
             try:
                 self.copy_file(found, directory, target.name)
+                self.finish_large()
             finally:
                 directory.close()
             return
@@ -180,6 +187,7 @@ class Copier(FileCopier):
                     self.copy_file(found, unfinished[-1], found.name)
             while len(unfinished) > 1:
                 self._finish(unfinished.pop())
+            self.finish_large()
         finally:
             for each in unfinished:
                 each.close()

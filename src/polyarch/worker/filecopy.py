@@ -1,23 +1,25 @@
 """Copying one file into a directory: anything that isn't a directory itself.
 
 The bytes go the shortest way that there is: a small file of a context from memory, a large one inside the kernel, where
-the file system shares its extents; a large file of another stage isn't copied where it can be referred to
-(`polyarch.snapshot.references`).
+the file system shares its extents, and several of them side by side; a large file of another stage isn't copied where it can
+be referred to (`polyarch.snapshot.references`).
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 from pathlib import Path
 
 from polyarch.errors import InputError
 from polyarch.inroot import get_node, get_owner, make_node, set_owner
 from polyarch.look import Status
-from polyarch.progress import check_cancelled
-from polyarch.record import field, mutable
+from polyarch.progress import cancellable, check_cancelled, current_token
+from polyarch.record import field, frozen, mutable
 from polyarch.snapshot.references import Referrer
 from polyarch.text.filemode import FileMode
+from polyarch.threads import side_by_side
 from polyarch.worker.attributes import NO_SPACE, attributes_of, copy_attributes
 from polyarch.worker.steady import SteadyDirectory, check_unchanged
 from polyarch.worker.tree import SMALL_FILE, PlainDirectory, SourceTree
@@ -28,6 +30,8 @@ __all__ = ["FileCopier", "TargetDirectory"]
 
 _SECOND = 1_000_000_000
 _COPY_CHUNK = 1 << 26
+_LARGE_FILE = 1 << 22
+"""Bytes from which on a file is worth a thread."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -67,6 +71,20 @@ class TargetDirectory:
             self._descriptor = -1
 
 
+@frozen
+class _Copying:
+    """A large file of a context that was opened, and made anew, and is still to be copied."""
+
+    reader: int
+    writer: int
+    found: Selected
+    owner_of_new: tuple[int, int]
+
+    def close(self) -> None:
+        os.close(self.reader)
+        os.close(self.writer)
+
+
 @mutable
 class FileCopier:
     """Copies files of one tree into the tree at `root`.
@@ -87,6 +105,7 @@ class FileCopier:
     replaces: bool = False
     links: dict[tuple[int, int], str] = field(default_factory=dict)
     """Where files with several names were put, by device and inode; other sources have names of their own."""
+    _waiting: list[_Copying] = field(default_factory=list)
 
     def shown(self, path: Path) -> str:
         """Return a path of the tree as its users know it."""
@@ -144,10 +163,48 @@ class FileCopier:
             self._make_small(self._small(found, origin), directory, name, status)
             return
         reader = origin.open(found.name, status)
+        if self.source.is_context and status.st_size >= _LARGE_FILE:
+            self._add_large(reader, found, directory, name)
+            return
         try:
             self._copy_open(reader, found, directory, name)
         finally:
             os.close(reader)
+
+    def _add_large(
+        self, reader: int, found: Selected, directory: TargetDirectory, name: str
+    ) -> None:
+        """Have a file copied together with other large ones: those that are waiting, or come next."""
+        try:
+            writer = self._create(directory, name)
+        except BaseException:
+            os.close(reader)
+            raise
+        copying = _Copying(
+            reader=reader, writer=writer, found=found, owner_of_new=directory.owner_of_new
+        )
+        self._waiting.append(copying)
+        if len(self._waiting) >= (os.cpu_count() or 1):
+            self.finish_large()
+
+    def finish_large(self) -> None:
+        """Copy the large files that are waiting, side by side; without an error none is left."""
+        token = current_token()
+
+        def copy(each: _Copying) -> None:
+            with cancellable(token):
+                self._fill(each.reader, each.writer, each.found, each.owner_of_new)
+
+        try:
+            tasks = [partial(copy, each) for each in self._waiting]
+            side_by_side(tasks, len(tasks), name="copy")
+        finally:
+            self.drop_large()
+
+    def drop_large(self) -> None:
+        """Close the large files that are waiting, as they are."""
+        while self._waiting:
+            self._waiting.pop().close()
 
     def _small(self, found: Selected, directory: SteadyDirectory) -> bytes:
         """Return the content of a small file of a context, which was mostly read a moment ago."""
@@ -161,7 +218,7 @@ class FileCopier:
         writer = self._create(directory, name)
         try:
             _write(writer, data)
-            self._give(writer, directory, (0, 0), status)
+            self._give(writer, directory.owner_of_new, (0, 0), status)
             self.set_times(writer, status)
         finally:
             os.close(writer)
@@ -169,23 +226,36 @@ class FileCopier:
     def _copy_open(
         self, reader: int, found: Selected, directory: TargetDirectory, name: str
     ) -> None:
-        status, path = found.status, found.path
         writer = self._create(directory, name)
         try:
-            if not self._refer(writer, found, f"{directory.path}/{name}"):
-                self._copy_bytes(reader, writer, path, status.st_size)
-            if self.source.is_context:
-                check_unchanged(reader, path, status)
-                self._give(writer, directory, (0, 0), status)
+            if self._refer(writer, found, f"{directory.path}/{name}"):
+                self._give_all(reader, writer, found, directory.owner_of_new)
             else:
-                # Most files have no attributes, and asking for one that isn't there costs an exception.
-                attributes = attributes_of(reader)
-                owner = get_owner(path, status) if attributes else (status.st_uid, status.st_gid)
-                self._give(writer, directory, owner, status)
-                copy_attributes(reader, writer, attributes)
-            self.set_times(writer, status)
+                self._fill(reader, writer, found, directory.owner_of_new)
         finally:
             os.close(writer)
+
+    def _fill(
+        self, reader: int, writer: int, found: Selected, owner_of_new: tuple[int, int]
+    ) -> None:
+        self._copy_bytes(reader, writer, found.path, found.status.st_size)
+        self._give_all(reader, writer, found, owner_of_new)
+
+    def _give_all(
+        self, reader: int, writer: int, found: Selected, owner_of_new: tuple[int, int]
+    ) -> None:
+        """Give a file that has its bytes what else its source has."""
+        status, path = found.status, found.path
+        if self.source.is_context:
+            check_unchanged(reader, path, status)
+            self._give(writer, owner_of_new, (0, 0), status)
+        else:
+            # Most files have no attributes, and asking for one that isn't there costs an exception.
+            attributes = attributes_of(reader)
+            owner = get_owner(path, status) if attributes else (status.st_uid, status.st_gid)
+            self._give(writer, owner_of_new, owner, status)
+            copy_attributes(reader, writer, attributes)
+        self.set_times(writer, status)
 
     def _refer(self, writer: int, found: Selected, target: str) -> bool:
         """Let a file that was just made refer to its source; return whether it does."""
@@ -232,12 +302,12 @@ class FileCopier:
             return os.open(name, _NEW, 0o600, dir_fd=parent)
 
     def _give(
-        self, writer: int, directory: TargetDirectory, owner: tuple[int, int], status: Status
+        self, writer: int, owner_of_new: tuple[int, int], owner: tuple[int, int], status: Status
     ) -> None:
         """Give a file that was just made owner and mode, in the order that keeps set-id bits."""
         if self.owner is not None:
             owner = (self.owner.uid, self.owner.gid)
-        if owner != directory.owner_of_new:
+        if owner != owner_of_new:
             set_owner(writer, *owner, fresh=True)
         mode = stat.S_IMODE(status.st_mode)
         os.fchmod(writer, mode if self.mode is None else self.mode.of(mode, False))

@@ -10,8 +10,10 @@ from polyarch.inroot import NODE_XATTR, get_node
 from polyarch.text.filemode import parse_mode
 from polyarch.text.ignore import Matcher
 from polyarch.worker.copy import Copier
+from polyarch.worker.filecopy import TargetDirectory
 from polyarch.worker.tree import SourceTree, find_literal, find_sources
 from polyarch.worker.users import Owner
+from polyarch.worker.walk import select
 
 OLD = 1_600_000_000
 
@@ -305,3 +307,53 @@ def test_a_device_that_is_only_recorded_stays_one(source: Path, root: Path) -> N
 
     kind, device = get_node(root / "x/null", (root / "x/null").lstat())
     assert (stat.S_ISCHR(kind), device) == (True, os.makedev(1, 3))
+
+
+def large_files(directory: Path) -> dict[str, bytes]:
+    contents = {f"{number}/large": bytes([number]) * (5 << 20) for number in range(5)}
+    for name, content in contents.items():
+        path = directory / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        path.chmod(0o640)
+        os.utime(path, (OLD, OLD))
+        os.utime(path.parent, (OLD, OLD))
+    return contents
+
+
+def test_large_files_are_copied_side_by_side(source: Path, root: Path) -> None:
+    contents = large_files(source / "dir/all")
+    os.link(source / "dir/all/1/large", source / "dir/all/twin")
+    opened = os.listdir("/proc/self/fd")
+
+    copy(source, "dir", root, "/x")
+
+    for name, content in contents.items():
+        path = root / "x/all" / name
+        assert path.read_bytes() == content
+        assert (mode(path), path.stat().st_mtime, path.parent.stat().st_mtime) == (0o640, OLD, OLD)
+    assert (root / "x/all/twin").stat().st_ino == (root / "x/all/1/large").stat().st_ino
+    assert os.listdir("/proc/self/fd") == opened
+
+
+def test_a_large_file_that_changes_meanwhile_is_told(
+    source: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    large_files(source / "dir/all")
+    tree = SourceTree(root=source, is_context=True)
+    (entry,) = find_sources(tree, "dir")
+    selected = list(select(tree, entry.path))
+    opened = os.listdir("/proc/self/fd")
+    copier = Copier(source=tree, root=root)
+    directory = TargetDirectory(
+        path=str(root), source=tree.directory(str(source / "dir/all/3")), is_new=True
+    )
+    (found,) = (each for each in selected if each.inside == "all/3/large")
+    copier.copy_file(found, directory, "large")
+    (source / "dir/all/3/large").write_bytes(b"another")
+    with pytest.raises(InputError, match="changed"):
+        copier.finish_large()
+    directory.close()
+
+    assert os.listdir("/proc/self/fd") == opened
