@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from tests.support.callers.frontends import Frontend, ref_of, returning
 from tests.support.callers.graphs import DIFF, EXEC, FILE, MERGE, NONE, Graph, action, meta, mount
 from tests.support.machine.engines import User
 from tests.support.machine.processes import below, watching
-from tests.support.machine.programs import Person, person
+from tests.support.machine.programs import Ended, Person, person
 from tests.support.network.buildkitserver import remote_at
 from tests.support.network.servers import RealRegistry
 
@@ -188,6 +189,62 @@ def test_the_socket_is_its_owners_and_goes_with_the_server(
     assert (mode, server.process.returncode, told, left) == (0o600, 0, b"", []), told.decode()
     assert "somebody listens at" in second.complaint()
     assert not server.socket.exists()
+
+
+@contextmanager
+def held_build(
+    server: Server, registry: RealRegistry
+) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+    """A build whose step has begun, and goes on until something comes from the socket."""
+    client = server.client
+    with socket.create_server(("127.0.0.1", 0)) as gate:
+        nc = f"RUN --network=host nc 127.0.0.1 {gate.getsockname()[1]} >/got && grep go /got"
+        client.write("held", f"FROM {registry.host}/library/busybox\n{nc}\n")
+        building = client.start("build", "-f", "held", "--allow=network.host", ".")
+        connection, _ = gate.accept()
+        with connection:
+            yield building, connection
+        building.communicate()
+
+
+def test_sigterm_lets_builds_end_and_takes_no_more(
+    user_with_many_ids: User, registry: RealRegistry, tmp_path: Path
+) -> None:
+    with (
+        serving(user_with_many_ids, tmp_path) as server,
+        held_build(server, registry) as (building, connection),
+    ):
+        server.client.write("more", "FROM scratch\nCOPY more /\n")
+        server.process.send_signal(signal.SIGTERM)
+        # The signal may take longer than a client that comes now.
+        more = next(each for each in attempts(server, "more") if each.status)
+        connection.sendall(b"go\n")
+        connection.shutdown(socket.SHUT_RDWR)
+        _, told = building.communicate()
+        server.process.communicate(timeout=60)
+
+    assert "the server takes no more builds: it is ending" in more.complaint()
+    assert (building.returncode, server.process.returncode) == (0, 0), told.decode()
+
+
+def attempts(server: Server, file: str) -> Iterator[Ended]:
+    for _ in range(50):
+        yield server.client.run("build", "-f", file, ".")
+
+
+def test_sigint_ends_builds_that_sigterm_lets_end(
+    user_with_many_ids: User, registry: RealRegistry, tmp_path: Path
+) -> None:
+    with (
+        serving(user_with_many_ids, tmp_path) as server,
+        held_build(server, registry) as (building, _),
+    ):
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGINT)
+        server.process.communicate(timeout=60)
+        building.communicate(timeout=60)
+
+    assert (building.returncode != 0, server.process.returncode) == (True, 0)
 
 
 def test_one_client_over_a_pipe(user_with_many_ids: User, tmp_path: Path) -> None:

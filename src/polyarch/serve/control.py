@@ -31,6 +31,8 @@ __all__ = ["Control"]
 
 _SERVICE = "/moby.buildkit.v1.Control/"
 _BATCH = 1 << 20
+_LEAVE = 5.0
+"""Seconds for clients to ask what has become of their builds, before the server ends."""
 
 
 class Control:
@@ -114,6 +116,16 @@ class Control:
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._builds.threads, self._builds.build, request, session, job)
         return {**await work, **response_of(request.metadata)}
+
+    async def finish(self) -> None:
+        """Take no more builds, and wait until those that are under way have ended, and their clients have gone.
+
+        A client that stays when its build has ended isn't waited for long.
+        """
+        await self._jobs.finish()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE):
+                await self.sessions.gone()
 
     def close(self) -> None:
         """End all builds, and wait for them."""

@@ -88,13 +88,19 @@ class Jobs:
         self._ended: dict[str, Job] = {}
         self._changed = asyncio.Condition()
         self._on_idle = on_idle
+        self._is_ending = False
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def add(self, job: Job) -> None:
-        """Add a build. Raises GRPCError if there is one of its ref."""
+        """Add a build. Raises GRPCError if there is one of its ref, or if the server ends."""
         async with self._changed:
+            if self._is_ending:
+                raise GRPCError(Status.UNAVAILABLE, "the server takes no more builds: it is ending")
             if job.ref in self._jobs:
                 raise GRPCError(Status.UNKNOWN, f"job ID {job.ref} exists")
             self._jobs[job.ref] = job
+            self._idle.clear()
             self._changed.notify_all()
 
     def remove(self, job: Job) -> None:
@@ -105,6 +111,7 @@ class Jobs:
         while len(self._ended) > _MOST_ENDED:
             del self._ended[next(iter(self._ended))]
         if not self._jobs:
+            self._idle.set()
             self._on_idle()
 
     async def find(self, ref: str) -> Job:
@@ -116,6 +123,11 @@ class Jobs:
             except TimeoutError as error:
                 raise GRPCError(Status.NOT_FOUND, f"no such job {ref}") from error
             return self._jobs.get(ref) or self._ended[ref]
+
+    async def finish(self) -> None:
+        """Take no more builds, and wait until those that go on have ended."""
+        self._is_ending = True
+        await self._idle.wait()
 
     def cancel(self) -> None:
         """End all builds."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 import stat
 from collections.abc import AsyncIterator, Callable
@@ -27,12 +26,13 @@ from polyarch.serve.building import Answers, Builds
 from polyarch.serve.calls import Details, Methods, unary
 from polyarch.serve.contexts import KeptDirectories
 from polyarch.serve.control import Control
+from polyarch.serve.ending import Ending
 from polyarch.serve.gateway import Gateways
 from polyarch.serve.promises import Promises
 from polyarch.serve.worker import Worker
 from polyarch.wire import field
 
-__all__ = ["Served", "answering", "serve"]
+__all__ = ["Answering", "Served", "answering", "serve"]
 
 _MOST_BUILDS = 512
 """Threads that builds are done in; more builds than that wait for one."""
@@ -57,6 +57,8 @@ class Served:
 def serve(served: Served) -> None:
     """Answer until a signal says to end, or until the only client of standard input has gone.
 
+    After SIGTERM the builds of a socket's clients that are under way may end first; a second one ends them.
+
     Raises MachineError, InputError.
     """
     # A client that hangs up isn't worth a message.
@@ -66,21 +68,27 @@ def serve(served: Served) -> None:
 
 
 async def _serve(served: Served) -> None:
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stopped.set)
-    async with answering(served.engine, served.answers, served.allowed) as server:
+    ending = Ending()
+    ending.heed_signals()
+    async with answering(served.engine, served.answers, served.allowed) as answers:
         if served.address == Address():
-            await _over_pipes(server, stopped)
+            await _over_pipes(answers.server, ending)
         else:
-            await _at_socket(server, served, stopped)
+            await _at_socket(answers, served, ending)
+
+
+@frozen
+class Answering:
+    """A server, and the calls of it that know of its builds."""
+
+    server: Server
+    control: Control
 
 
 @asynccontextmanager
 async def answering(
     engine: Engine, answers: Answers, allowed: frozenset[str] | None = None
-) -> AsyncIterator[Server]:
+) -> AsyncIterator[Answering]:
     """Yield a server that answers for an engine once it is started; builds end with the block."""
     loop = asyncio.get_running_loop()
     builds = Builds(
@@ -99,18 +107,19 @@ async def answering(
     try:
         server = Server(handlers, codec=BytesCodec(), status_details_codec=Details())
         server._mapping = Methods(server._mapping)  # noqa: SLF001 what it says of other methods isn't gRPC's
-        yield server
+        yield Answering(server=server, control=control)
     finally:
         await loop.run_in_executor(None, control.close)
 
 
-async def _at_socket(server: Server, served: Served, stopped: asyncio.Event) -> None:
-    tls = context_of(served.certificates)
+async def _at_socket(answers: Answering, served: Served, ending: Ending) -> None:
+    server, tls = answers.server, context_of(served.certificates)
     listening = listen(served.address)
     try:
         await server.start(sock=listening, ssl=tls)
         served.on_ready(str(served.address))
-        await stopped.wait()
+        await ending.wait()
+        await ending.unless_at_once(answers.control.finish())
         server.close()
         await server.wait_closed()
     finally:
@@ -120,13 +129,13 @@ async def _at_socket(server: Server, served: Served, stopped: asyncio.Event) -> 
                 os.unlink(served.address.path)
 
 
-async def _over_pipes(server: Server, stopped: asyncio.Event) -> None:
+async def _over_pipes(server: Server, ending: Ending) -> None:
     """Answer the client at the other end of standard input and output."""
     loop = asyncio.get_running_loop()
     # What anything else may print must not come between.
     output = os.dup(1)
     os.dup2(2, 1)
-    protocol = _Only(server._protocol_factory(), stopped)  # noqa: SLF001 the library listens at sockets only
+    protocol = _Only(server._protocol_factory(), ending)  # noqa: SLF001 the library listens at sockets only
     try:
         if stat.S_ISSOCK(os.fstat(0).st_mode):
             os.close(output)
@@ -141,15 +150,16 @@ async def _over_pipes(server: Server, stopped: asyncio.Event) -> None:
             "standard input and output must be pipes or a socket",
             hint="ssh HOST polyarch dial-stdio, as clients call it",
         ) from error
-    await stopped.wait()
+    await ending.wait()
 
 
 class _Only(asyncio.Protocol):
     """The only connection that there is: the server ends with it."""
 
-    def __init__(self, inner: H2Protocol, stopped: asyncio.Event) -> None:
+    def __init__(self, inner: H2Protocol, ending: Ending) -> None:
         self.inner = inner
-        self._stopped = stopped
+        self._ending = ending
+        self._is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Of two pipes neither is the connection.
@@ -160,8 +170,9 @@ class _Only(asyncio.Protocol):
         self.inner.data_received(data)
 
     def connection_lost(self, error: BaseException | None) -> None:
-        if not self._stopped.is_set():
-            self._stopped.set()
+        if not self._is_lost:
+            self._is_lost = True
+            self._ending.insist()
             self.inner.connection_lost(error)
 
     def pause_writing(self) -> None:

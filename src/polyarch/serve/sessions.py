@@ -69,6 +69,8 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
         self._changed = asyncio.Condition()
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     async def carry(self, stream: Any) -> None:
         """Answer the call that a session is: it lasts until the client hangs up."""
@@ -93,11 +95,18 @@ class Sessions:
                 del self._sessions[session.id]
             sender.cancel()
             session.channel.lose()
+            if not self._sessions:
+                self._empty.set()
 
     async def _keep(self, session: Session) -> None:
         async with self._changed:
             self._sessions[session.id] = session
+            self._empty.clear()
             self._changed.notify_all()
+
+    async def gone(self) -> None:
+        """Wait until there are none."""
+        await self._empty.wait()
 
     async def find(self, identifier: str) -> Session:
         """Return a session, which may still be on its way. Raises RemoteError if it doesn't come."""

@@ -37,7 +37,8 @@ def serving_buildkit(engine: Engine, directory: Path) -> Iterator[Remote]:
 
     async def serve() -> None:
         stopped = asyncio.Event()
-        async with answering(engine, _asked) as server:
+        async with answering(engine, _asked) as answers:
+            server = answers.server
             await server.start(sock=listen(Address(path=str(path))))
             loops.append((asyncio.get_running_loop(), stopped))
             ready.set()
