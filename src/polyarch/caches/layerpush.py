@@ -10,7 +10,8 @@ from polyarch.caches.form import CachedLayer
 from polyarch.digest import Digest, sha256
 from polyarch.exporter.counting import CountingSink
 from polyarch.exporter.layers import CompressionChoice, ExportedLayer, LayerBlobs
-from polyarch.images.pieces import compression_of, put_pieces, tag_of
+from polyarch.images.pieces import compression_of, tag_of
+from polyarch.images.piecewriter import put_pieces
 from polyarch.images.place import Place
 from polyarch.images.store_place import StorePlace
 from polyarch.layer import changes

@@ -14,7 +14,9 @@ from pathlib import Path
 from polyarch.digest import Digest
 from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.golang.units import human_size, ram_in_bytes
-from polyarch.images.pieces import PiecedPlace, find_pieces, put_pieces
+from polyarch.images.piecereader import PiecedPlace
+from polyarch.images.pieces import find_pieces
+from polyarch.images.piecewriter import put_pieces
 from polyarch.images.place import Place
 from polyarch.layer.apply import apply
 from polyarch.layer.changes import write_layer

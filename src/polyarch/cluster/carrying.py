@@ -13,7 +13,8 @@ from polyarch.caches.objects import ChunkFile
 from polyarch.cluster.wire import Sent
 from polyarch.digest import DiffID, Digest, parse_digest
 from polyarch.errors import InputError, IntegrityError
-from polyarch.images.pieces import PiecedPlace, put_pieces
+from polyarch.images.piecereader import PiecedPlace
+from polyarch.images.piecewriter import put_pieces
 from polyarch.images.place import OnBytes
 from polyarch.images.places import open_places
 from polyarch.layer.frames import Framer, decompress_piece

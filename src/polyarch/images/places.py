@@ -61,7 +61,7 @@ class Places:
             return self.repository(parse_reference(source))
         if source.startswith(PIECES):
             # Only large layers of some caches lie in pieces.
-            from polyarch.images.pieces import PiecedPlace  # noqa: PLC0415
+            from polyarch.images.piecereader import PiecedPlace  # noqa: PLC0415
 
             return PiecedPlace(place=self.at(source.removeprefix(PIECES)))
         if not source.startswith(LAYOUT_SCHEME):

@@ -10,14 +10,9 @@ import pytest
 
 from polyarch.digest import DiffID, Digest, sha256
 from polyarch.errors import IntegrityError, InvalidLayer, NotFound, RegistryError
-from polyarch.images.pieces import (
-    PiecedPlace,
-    PieceList,
-    compression_of,
-    find_pieces,
-    put_pieces,
-    tag_of,
-)
+from polyarch.images.piecereader import PiecedPlace
+from polyarch.images.pieces import PieceList, compression_of, find_pieces, tag_of
+from polyarch.images.piecewriter import put_pieces
 from polyarch.images.place import OnBytes, Source
 from polyarch.layer.compress import compressing
 from polyarch.layer.frames import Framer, decompress_piece

@@ -11,7 +11,7 @@ import pytest
 
 from polyarch.digest import DiffID, Digest, sha256
 from polyarch.errors import Cancelled, RemoteError
-from polyarch.images.pieces import put_pieces
+from polyarch.images.piecewriter import put_pieces
 from polyarch.layer.tar import Sink
 from polyarch.oci import media
 from polyarch.oci.base import PIECES
