@@ -8,7 +8,6 @@ from storage that a blob was redirected to, nor from where an upload went.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,6 @@ from typing import Self
 from urllib.parse import urlencode
 
 from polyarch.errors import (
-    NotFound,
     OutOfReach,
     PolyarchError,
     RegistryError,
@@ -30,14 +28,15 @@ from polyarch.http.retry import passes, told_wait
 from polyarch.http.unreachable import Reason, Unreachable
 from polyarch.oci.descriptor import DOCUMENT_LIMIT
 from polyarch.record import field, frozen, replace
-from polyarch.registry.auth import Authorizer, merge_scopes, parse_challenges
+from polyarch.registry.auth import Authorizer, parse_challenges
 from polyarch.registry.credentials import Choice, Credentials
 from polyarch.registry.hosts import Host, Hosts, load_hosts
 
-__all__ = ["UNTOLD", "OpenBody", "Request", "Response", "Transport", "open_transport", "refusal"]
+__all__ = ["SETTINGS", "UNTOLD", "OpenBody", "Request", "Response", "Transport", "open_transport"]
 
 _CHUNK = 1 << 20
-_SETTINGS = "~/.config/polyarch/registries.toml"
+SETTINGS = "~/.config/polyarch/registries.toml"
+"""Where users may say how a registry is spoken to, in hints."""
 
 
 @frozen
@@ -263,7 +262,7 @@ class Transport:
         raise RegistryError(
             f"the registry at {host.name} asks for passwords to be sent in clear, to {shown(realm)}",
             hint="its realm has to be an https address; where the network is trusted, set insecure = true "
-            f'for [registry."{host.name}"] in {_SETTINGS}',
+            f'for [registry."{host.name}"] in {SETTINGS}',
         )
 
     def _once(self, request: Request, host: Host, authorization: str) -> Response:
@@ -335,69 +334,19 @@ def _unreachable(domain: str, error: Unreachable) -> RegistryError:
     if error.reason is Reason.UNTRUSTED:
         hint = (
             f"trust its CA: put it into /etc/docker/certs.d/{domain}/ca.crt, "
-            f'or name it by ca = ["FILE"] for [registry."{domain}"] in {_SETTINGS}'
+            f'or name it by ca = ["FILE"] for [registry."{domain}"] in {SETTINGS}'
         )
     elif error.reason is Reason.UNWELCOME:
         hint = (
             "it may want a certificate of yours: put it and its key into "
             f"/etc/docker/certs.d/{domain}/client.cert and client.key, "
-            f'or name them by keypair for [registry."{domain}"] in {_SETTINGS}'
+            f'or name them by keypair for [registry."{domain}"] in {SETTINGS}'
         )
     elif error.reason is Reason.NO_TLS:
-        hint = f'it speaks plain HTTP: set http = true for [registry."{domain}"] in {_SETTINGS}'
+        hint = f'it speaks plain HTTP: set http = true for [registry."{domain}"] in {SETTINGS}'
     kind = OutOfReach if error.reason.is_absence else Unanswered
     return kind(
         f"can't reach the registry at {error.origin}: {error.error}",
         hint=hint,
         temporary=error.temporary,
     )
-
-
-def refusal(response: Response, request: Request, what: str) -> RegistryError | NotFound:
-    """Return the error for an answer that isn't the wished one; `what` completes "can't ...".
-
-    NotFound for what isn't there, else RegistryError with the codes of the distribution spec.
-    """
-    codes, messages = _errors(response)
-    text = f"can't {what}: {request.method} {shown(response.url)} says {response.status}"
-    if messages:
-        text += ": " + "; ".join(messages)
-    if response.status == 404:
-        text = "; ".join((f"{text}: not found", *response.tried))
-        return NotFound(text, hint="check the name and the tag")
-    text = "; ".join((text, *response.tried))
-    hint = ""
-    if response.status in {401, 403}:
-        wanted = " ".join(merge_scopes(request.scopes))
-        pushes = "push" in wanted.rpartition(":")[2]
-        kind = "push" if pushes else "pull"
-        text = (
-            f"{kind} access denied, repository does not exist or may require authorization: {text}"
-        )
-        hint = f"log in with a user who may do that: polyarch login {request.domain}"
-        if not response.is_own:
-            hint = f"{origin_of(response.url)} isn't given the credentials of {request.domain}, which led there"
-    elif response.status == 429:
-        hint = "the registry limits how often it is asked: log in, or wait"
-    elif response.status == 400 and response.url.startswith("http:") and not codes:
-        hint = (
-            f'it may want HTTPS: set http = false for [registry."{request.domain}"] in {_SETTINGS}'
-        )
-    return RegistryError(
-        text,
-        hint=hint,
-        status=response.status,
-        codes=codes,
-        temporary=passes(response.status),
-        wait=told_wait(response.headers),
-    )
-
-
-def _errors(response: Response) -> tuple[tuple[str, ...], list[str]]:
-    """Read `{"errors": [{"code", "message"}]}`, the body of refusals; anything else tells nothing."""
-    try:
-        errors = json.loads(response.read())["errors"]
-        codes = tuple(str(error.get("code", "")) for error in errors)
-        return codes, [f"{e.get('code', '')}: {e.get('message', '')}" for e in errors]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, RemoteError):
-        return (), []
