@@ -169,7 +169,12 @@ class Client:
         query = urlencode({"mount": digest, "from": source})
         request = self._request("POST", repository, f"blobs/uploads/?{query}", pushes=True)
         scopes = (*request.scopes, f"repository:{source}:pull")
-        response = self._send(replace(request, scopes=scopes), self._attempts())
+        try:
+            response = self._send(replace(request, scopes=scopes), self._attempts())
+        except RegistryError as error:
+            if error.temporary:
+                raise
+            return False  # some give no token at all to who asks for more than they may have
         response.close()
         if response.status == 202 and (location := response.headers.get("Location")):
             # An upload was begun in its place. It is of no use to those who have no bytes to send, and
