@@ -125,6 +125,24 @@ def test_an_upload_elsewhere_that_asks_for_the_password(
     assert [asked.method for asked in other.asked] == ["PUT"]
 
 
+def test_an_upload_behind_a_proxy_that_speaks_tls_stays_in_tls(
+    stack: ExitStack, secure: WebServer, certificates: Path
+) -> None:
+    own = secure
+    plain = own.address.replace("https:", "http:")
+    location = {"Location": f"{plain}/up?state=1"}
+    own.pages["POST /v2/app/blobs/uploads/"] = Page(status=202, headers=location)
+    own.pages["/up"] = Page(status=201)
+
+    def body() -> Generator[bytes, None, None]:
+        yield BLOB
+
+    client = client_of(stack, own, trusting(own, certificates))
+    client.upload_blob(f"{own.host}/app", DIGEST, len(BLOB), body)
+
+    assert [(asked.method, asked.body) for asked in own.asked][-1] == ("PUT", BLOB)
+
+
 def test_a_mirror_is_asked_as_itself(stack: ExitStack, own: WebServer, other: WebServer) -> None:
     hosts = mirrored(own.host, other.host)
     other.pages["/v2/app/manifests/1"] = wants_token(f"{other.address}/t")

@@ -39,6 +39,7 @@ _SKIP_TIME = 1.0
 _PIECE = 1 << 16
 _NO_BODY = frozenset({204, 304})
 _SWITCHING = 101
+_STATUS_AT = len("HTTP/1.1 ")
 
 
 class ProtocolError(OSError):
@@ -94,15 +95,22 @@ class Connection:
     ) -> Answer:
         """Send a request and return the answer's head, its body still to be read.
 
-        `fields` has to hold `Host` and, with a body, its length. Raises OSError.
+        Who says no before all was sent gets no more of it. `fields` has to hold `Host` and, with a body, its length.
+        Raises OSError.
         """
         self.is_kept = False
         head = _request_head(method, target, fields)
         # One packet, as far as it goes, for what isn't made piece by piece.
+        is_begun = False
         for piece in (head + body,) if isinstance(body, bytes) else chain((head,), body):
+            if is_begun and self._is_refused():
+                return self._answer(method, is_whole=False)
+            is_begun = True
             try:
                 self._socket.sendall(piece)
             except TimeoutError:
+                if self._is_refused():
+                    return self._answer(method, is_whole=False)
                 raise
             except OSError as error:
                 return self._last_words(method, error)
@@ -114,9 +122,20 @@ class Connection:
         Without one, what ended the connection says more than that nothing can be sent: an alert of TLS.
         """
         try:
-            return self._answer(method)
+            return self._answer(method, is_whole=False)
         except ProtocolError:
             raise broken from None
+
+    def _is_refused(self) -> bool:
+        """Tell whether a refusal, or a redirect, came while a request is still being sent."""
+        patience = self._socket.gettimeout()
+        said = b""
+        # What is broken is found out by who goes on.
+        with suppress(OSError):
+            self._socket.setblocking(False)
+            said = self._file.peek(_STATUS_AT + 1)
+        self._socket.settimeout(patience)
+        return said[_STATUS_AT : _STATUS_AT + 1] in {b"3", b"4", b"5"}
 
     def tunnel(self, target: str, fields: Mapping[str, str]) -> None:
         """Ask a proxy for a way to `target`, a host and a port. Raises OSError."""
@@ -173,7 +192,7 @@ class Connection:
 
     # --- reading ---
 
-    def _answer(self, method: str) -> Answer:
+    def _answer(self, method: str, *, is_whole: bool = True) -> Answer:
         status, _, fields = self._head()
         interim = 0
         while 100 <= status < 200:
@@ -182,7 +201,7 @@ class Connection:
                 raise ProtocolError(f"more than {_INTERIM_LIMIT} interim answers")
             status, _, fields = self._head()
         length = _body_length(method, status, fields)
-        return Answer(self, status, fields, length, keeps=_keeps(fields, length))
+        return Answer(self, status, fields, length, keeps=is_whole and _keeps(fields, length))
 
     def _head(self) -> tuple[int, str, Fields]:
         version, _, rest = self.line().partition(" ")

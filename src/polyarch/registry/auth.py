@@ -149,8 +149,9 @@ class Authorizer:
                 form["password"] = credential.password
             kind = {"Content-Type": "application/x-www-form-urlencoded"}
             status, body = self._fetch("POST", realm, kind, urlencode(form).encode())
-            # Not every authority knows the OAuth2 form; the older one takes user and password.
-            if status not in {401, 404, 405} or not credential.user:
+            # Not every authority knows the OAuth2 form, and they say so in every way there is: by 400, 401, 403, 404,
+            # 405, or a page for people. The older one takes user and password.
+            if not credential.user or (status == 200 and _find_token(body)[0]):
                 return status, body
         query = urlencode([("service", service)] * bool(service) + [("scope", s) for s in scopes])
         join = "&" if "?" in realm else "?"
@@ -164,12 +165,20 @@ def _basic(credential: Credential) -> str:
 
 
 def _read_token(body: bytes, realm: str) -> tuple[str, float]:
+    token, lifetime = _find_token(body)
+    if not lifetime:
+        raise RegistryError(f"{realm} gave an answer that is no token")
+    if not token:
+        raise RegistryError(f"{realm} gave an answer without a token")
+    return token, lifetime
+
+
+def _find_token(body: bytes) -> tuple[str, float]:
+    """Return a token, "" if there is none, and for how many seconds it lasts; 0 for what is no answer at all."""
     try:
         answer = json.loads(body)
         token = answer.get("token") or answer.get("access_token")
         lifetime = float(answer.get("expires_in") or _DEFAULT_LIFETIME)
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise RegistryError(f"{realm} gave an answer that is no token") from error
-    if not isinstance(token, str) or not token:
-        raise RegistryError(f"{realm} gave an answer without a token")
-    return token, lifetime
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return "", 0.0
+    return (token if isinstance(token, str) else ""), lifetime

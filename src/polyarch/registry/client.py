@@ -12,18 +12,20 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urljoin
 
-from polyarch.digest import Digest, hasher, hex_of, parse_digest, sha256
-from polyarch.errors import IntegrityError, InvalidDigest, NotFound, RegistryError, RemoteError
+from polyarch.digest import Digest, parse_digest, sha256
+from polyarch.errors import InvalidDigest, NotFound, RegistryError, RemoteError
 from polyarch.golang.json import compact
 from polyarch.http.retry import Attempts, Pause, passes, pause_unless_cancelled
 from polyarch.oci.descriptor import Descriptor
-from polyarch.oci.fields import read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, is_index
 from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken
 from polyarch.record import replace
-from polyarch.registry.transport import OpenBody, Request, Response, Transport, refusal
+from polyarch.registry.answers import check_bytes, find_told, kind_of, next_page
+from polyarch.registry.referring import listed, referrers_tag
+from polyarch.registry.refusals import keeps_tags, refusal, told_of_tag
+from polyarch.registry.transport import OpenBody, Request, Response, Transport
 from polyarch.registry.upload import PIECE, STORED, Blob, Upload
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ _ANY_MANIFEST = f"{DOCKER_MANIFEST}, {DOCKER_INDEX}, {OCI_MANIFEST}, {OCI_INDEX}
 _HEADS = 4
 _PROGRESS = 1 << 20
 """An attempt at a blob that brought as many bytes was worth it: the next one counts as the first."""
-_DAMAGED = "the registry, or something in front of it, is damaged"
+_PAGES = 100
+"""Of a list of referrers: a registry could have it go on without end."""
 
 
 class Client:
@@ -90,12 +93,8 @@ class Client:
         response.close()
         if response.status == 404:
             return None
-        headers = response.headers
-        size, digest = headers.get("Content-Length", ""), headers.get("Docker-Content-Digest", "")
-        if response.status == 200 and size.isdecimal() and len(size) < 19 and digest:
-            told = _told_digest(digest, request)
-            _check_told(told, reference, response.url)
-            return Descriptor(media_type=_media_type(response), digest=told, size=int(size))
+        if (told := find_told(response, reference)) is not None:
+            return told
         # Some answer HEAD with less than asked for, or not at all; a refusal has its text in GET only.
         attempts.allow(1)
         try:
@@ -120,8 +119,8 @@ class Client:
         digest = sha256(data)
         if ":" in target:
             digest = parse_digest(target)
-            _check_bytes(data, digest, response.url)
-        return data, _media_type(response), digest
+            check_bytes(data, digest, response.url)
+        return data, kind_of(response, data), digest
 
     def has_manifest(self, repository: str, digest: Digest) -> bool:
         """Return whether the repository has a manifest or index. Raises RegistryError."""
@@ -170,7 +169,12 @@ class Client:
         query = urlencode({"mount": digest, "from": source})
         request = self._request("POST", repository, f"blobs/uploads/?{query}", pushes=True)
         scopes = (*request.scopes, f"repository:{source}:pull")
-        response = self._send(replace(request, scopes=scopes), self._attempts())
+        try:
+            response = self._send(replace(request, scopes=scopes), self._attempts())
+        except RegistryError as error:
+            if error.temporary:
+                raise
+            return False  # some give no token at all to who asks for more than they may have
         response.close()
         if response.status == 202 and (location := response.headers.get("Location")):
             # An upload was begun in its place. It is of no use to those who have no bytes to send, and
@@ -220,10 +224,31 @@ class Client:
         return upload_growing(send, begin, blob, lambda digest: self.has_blob(repository, digest))
 
     def put_manifest(self, repository: str, target: str, data: bytes, media_type: str) -> Digest:
-        """Store a manifest or index under a tag or its digest. Raises RegistryError."""
-        request = self._put(repository, target, data, media_type)
-        self._expect(request, f"put the manifest {target} into {repository}", STORED).close()
-        return sha256(data)
+        """Store a manifest or index under a tag or its digest. Raises RegistryError.
+
+        A registry that refuses to change a tag isn't wrong if the tag stands for just that already.
+        """
+        request, digest = self._put(repository, target, data, media_type), sha256(data)
+        try:
+            self._expect(request, f"put the manifest {target} into {repository}", STORED).close()
+        except RegistryError as error:
+            is_tag = ":" not in target
+            known = self._tagged(repository, target) if is_tag and keeps_tags(error) else None
+            if known is None:
+                raise
+            if known != digest:
+                raise told_of_tag(error, target, known) from error
+        return digest
+
+    def _tagged(self, repository: str, tag: str) -> Digest | None:
+        """Return what a tag stands for where images are pushed to, None if that isn't known."""
+        request = self._manifest("HEAD", repository, tag, _ANY_MANIFEST, pushes=True)
+        with suppress(RemoteError, InvalidDigest):
+            response = self._transport.send(request)
+            response.close()
+            if response.status == 200:
+                return parse_digest(response.headers.get("Docker-Content-Digest", ""))
+        return None
 
     def _put(self, repository: str, target: str, data: bytes, media_type: str) -> Request:
         return replace(
@@ -251,34 +276,42 @@ class Client:
             known = self._tagged_referrers(repository, subject)
             if referrer.digest in {each.digest for each in known}:
                 return
-            listed = [each.to_json() for each in (*known, _listed(referrer, data))]
-            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}
-            self.put_manifest(repository, _referrers_tag(subject), compact(index), OCI_INDEX)
+            manifests = [each.to_json() for each in (*known, listed(referrer, data))]
+            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
+            self.put_manifest(repository, referrers_tag(subject), compact(index), OCI_INDEX)
 
     def referrers(self, repository: str, subject: Digest) -> tuple[Descriptor, ...]:
         """Return the manifests that are about another one. Raises RegistryError, IntegrityError."""
         request = self._request("GET", repository, f"referrers/{subject}")
         request = replace(request, headers={"Accept": OCI_INDEX})
-        try:
-            what = f"get the referrers of {subject}"
-            response, data = self._document(request, what, self._attempts())
-            if _media_type(response) == OCI_INDEX:
-                return parse_index(data).manifests
-        except (NotFound, RegistryError) as error:
-            # Who doesn't know the question says so in many ways; whose server fails is asked nothing else.
-            if isinstance(error, RegistryError) and error.temporary:
-                raise
-        return self._tagged_referrers(repository, subject)
+        what = f"get the referrers of {subject}"
+        found: list[Descriptor] = []
+        for _ in range(_PAGES):
+            try:
+                response, data = self._document(request, what, self._attempts())
+            except (NotFound, RegistryError) as error:
+                # Who doesn't know the question says so in many ways; whose server fails is asked nothing else.
+                if found or (isinstance(error, RegistryError) and error.temporary):
+                    raise
+                return self._tagged_referrers(repository, subject)
+            if kind_of(response, data) != OCI_INDEX:
+                return self._tagged_referrers(repository, subject)
+            found += parse_index(data).manifests
+            following = next_page(response)
+            if not following:
+                break
+            request = replace(request, path=following)
+        return tuple(found)
 
     def _tagged_referrers(self, repository: str, subject: Digest) -> tuple[Descriptor, ...]:
-        tag = _referrers_tag(subject)
+        tag = referrers_tag(subject)
         request = self._manifest("GET", repository, tag, OCI_INDEX)
         try:
             what = f"get the referrers of {subject}"
             response, data = self._document(request, what, self._attempts())
         except NotFound:
             return ()
-        return parse_index(data).manifests if is_index(_media_type(response)) else ()
+        return parse_index(data).manifests if is_index(kind_of(response, data)) else ()
 
     def _manifest(
         self, method: str, repository: str, target: str, accept: str, *, pushes: bool = False
@@ -301,10 +334,12 @@ class Client:
 
     def _has(self, request: Request) -> bool:
         response = self._send(request, self._attempts())
+        # Storage that is elsewhere, and small registries, don't all take a HEAD; who may not push hears it when the
+        # upload begins.
+        if response.status == 401 or passes(response.status):
+            raise refusal(response, request, f"ask for {request.path}")
         response.close()
-        if response.status in {200, 404}:
-            return response.status == 200
-        raise refusal(response, request, f"ask for {request.path}")
+        return response.status == 200
 
     def _attempts(self) -> Attempts:
         return Attempts(self._cancel, self._pause)
@@ -338,49 +373,3 @@ class Client:
 def _split(repository: str) -> tuple[str, str]:
     domain, _, path = repository.partition("/")
     return domain, path
-
-
-def _listed(referrer: Descriptor, data: bytes) -> Descriptor:
-    """Return how a list of referrers has a manifest."""
-    fields = read_document(data)
-    kind = fields.object("config").text("mediaType") if "config" in fields else ""
-    return Descriptor(
-        media_type=referrer.media_type,
-        digest=referrer.digest,
-        size=referrer.size,
-        artifact_type=fields.text("artifactType") or kind,
-        annotations=fields.text_map("annotations"),
-    )
-
-
-def _referrers_tag(subject: Digest) -> str:
-    """Return the tag of the index of a manifest's referrers. Source: distribution spec v1.1."""
-    algorithm, _, encoded = subject.partition(":")
-    return f"{algorithm[:32]}-{encoded[:64]}"
-
-
-def _media_type(response: Response) -> str:
-    return response.headers.get("Content-Type", "").partition(";")[0].strip()
-
-
-def _told_digest(text: str, request: Request) -> Digest:
-    try:
-        return parse_digest(text)
-    except InvalidDigest as error:
-        raise RegistryError(f"{request.domain} gives a wrong digest: {error}") from error
-
-
-def _check_told(told: Digest, reference: Reference, url: str) -> None:
-    """Refuse another manifest than the one that was asked for by its digest, sound as it may be."""
-    if reference.digest and told != reference.digest:
-        raise IntegrityError(f"{url} gives the manifest {told}", hint=_DAMAGED)
-
-
-def _check_bytes(data: bytes, digest: Digest, url: str) -> None:
-    found = hasher(digest)
-    found.update(data)
-    if found.hexdigest() != hex_of(digest):
-        algorithm = digest.partition(":")[0]
-        raise IntegrityError(
-            f"{url} gives bytes with the digest {algorithm}:{found.hexdigest()}", hint=_DAMAGED
-        )

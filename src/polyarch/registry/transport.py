@@ -8,15 +8,15 @@ from storage that a blob was redirected to, nor from where an upload went.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Self
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from polyarch.errors import (
-    NotFound,
     OutOfReach,
     PolyarchError,
     RegistryError,
@@ -30,14 +30,18 @@ from polyarch.http.retry import passes, told_wait
 from polyarch.http.unreachable import Reason, Unreachable
 from polyarch.oci.descriptor import DOCUMENT_LIMIT
 from polyarch.record import field, frozen, replace
-from polyarch.registry.auth import Authorizer, merge_scopes, parse_challenges
+from polyarch.registry.auth import Authorizer, parse_challenges
 from polyarch.registry.credentials import Choice, Credentials
 from polyarch.registry.hosts import Host, Hosts, load_hosts
+from polyarch.registry.trials import Trial, with_trials
 
-__all__ = ["UNTOLD", "OpenBody", "Request", "Response", "Transport", "open_transport", "refusal"]
+__all__ = ["SETTINGS", "UNTOLD", "OpenBody", "Request", "Response", "Transport", "open_transport"]
 
 _CHUNK = 1 << 20
-_SETTINGS = "~/.config/polyarch/registries.toml"
+_AWAY = 60.0
+"""Seconds for which a mirror that didn't answer is left alone."""
+SETTINGS = "~/.config/polyarch/registries.toml"
+"""Where users may say how a registry is spoken to, in hints."""
 
 
 @frozen
@@ -75,6 +79,8 @@ class Response:
         self.is_own = is_own
         self.is_coded = reply.is_coded
         self.tried: tuple[str, ...] = ()
+        self.on_silence: Callable[[], None] | None = None
+        """What hears of a body that doesn't come."""
         self._reply = reply
 
     def challenges(self) -> tuple[str, ...]:
@@ -96,6 +102,8 @@ class Response:
         try:
             yield from self._reply.stream(_CHUNK)
         except OSError as error:
+            if self.on_silence is not None and isinstance(error, TimeoutError):
+                self.on_silence()
             raise Unanswered(f"{shown(self.url)} broke off: {error}", temporary=True) from error
 
     def close(self) -> None:
@@ -122,6 +130,7 @@ class Transport:
         self._sender = Sender(endpoint_of=hosts.endpoint, pools=self._pools, user_agent=user_agent)
         self._authorizers: dict[tuple[str, Choice], Authorizer] = {}
         self._fell_back: set[str] = set()
+        self._away: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @property
@@ -165,32 +174,44 @@ class Transport:
         Raises RegistryError if nobody answers, InputError for settings that can't be used.
         """
         *mirrors, last = self._asked(request)
-        tried: list[str] = []
+        away = [each for each in mirrors if time.monotonic() < self._away.get(each.name, 0.0)]
+        tried: list[Trial] = []
         for mirror in mirrors:
-            try:
-                response = self._ask(request, mirror)
-            except RemoteError as error:
-                tried.append(f"its mirror {mirror.name} failed before: {error}")
-                continue
-            if response.status < 400:
-                return response
-            tried.append(f"its mirror {mirror.name} said {response.status} before")
-            response.close()
+            if mirror not in away and (found := self._try(request, mirror, tried)) is not None:
+                return found
         try:
             response = self._ask(request, last)
         except RegistryError as error:
+            for mirror in away:
+                if (found := self._try(request, mirror, tried)) is not None:
+                    return found
             if not tried:
                 raise
-            raise type(error)(
-                "; ".join((str(error), *tried)),
-                hint=error.hint,
-                status=error.status,
-                codes=error.codes,
-                temporary=error.temporary,
-                wait=error.wait,
-            ) from error
-        response.tried = tuple(tried)
+            raise with_trials(error, tried) from error
+        response.tried = tuple(each.text for each in tried)
         return response
+
+    def _try(self, request: Request, mirror: Host, tried: list[Trial]) -> Response | None:
+        """Return a mirror's answer; None, and why in `tried`, if it doesn't have what is wanted."""
+        try:
+            response = self._ask(request, mirror)
+        except RemoteError as error:
+            if isinstance(error, OutOfReach) and not error.temporary:
+                self._pass_over(mirror)
+            text = f"its mirror {mirror.name} failed before: {error}"
+            tried.append(Trial(text=text, may_pass=error.temporary))
+            return None
+        if response.status < 400:
+            response.on_silence = partial(self._pass_over, mirror)
+            return response
+        text = f"its mirror {mirror.name} said {response.status} before"
+        tried.append(Trial(text=text, may_pass=passes(response.status)))
+        response.close()
+        return None
+
+    def _pass_over(self, mirror: Host) -> None:
+        """Ask a mirror nothing for a while: one that is silent would cost each request half a minute or more."""
+        self._away[mirror.name] = time.monotonic() + _AWAY
 
     def _asked(self, request: Request) -> tuple[Host, ...]:
         domain, repository = request.domain, request.repository
@@ -263,14 +284,16 @@ class Transport:
         raise RegistryError(
             f"the registry at {host.name} asks for passwords to be sent in clear, to {shown(realm)}",
             hint="its realm has to be an https address; where the network is trusted, set insecure = true "
-            f'for [registry."{host.name}"] in {_SETTINGS}',
+            f'for [registry."{host.name}"] in {SETTINGS}',
         )
 
     def _once(self, request: Request, host: Host, authorization: str) -> Response:
         if "://" in request.path:
             # An upload may go to another machine, which has no business with our tokens.
-            is_own = origin_of(request.path) == self._origin(host)
-            call = _call(request, request.path, authorization if is_own else "")
+            own = self._origin(host)
+            url = _secured(request.path, own)
+            is_own = origin_of(url) == own
+            call = _call(request, url, authorization if is_own else "")
             call = replace(call, own_fields=dict(host.headers) if is_own else {})
             return self._send(call, host, request.domain)
         scheme = self._origin(host).scheme
@@ -330,74 +353,36 @@ def _url(request: Request, host: Host, scheme: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{urlencode({'ns': host.namespace})}"
 
 
+def _secured(url: str, own: Origin) -> str:
+    """Return where an upload goes: to the registry itself as it is spoken to, in TLS.
+
+    Registries behind a proxy that speaks TLS for them often don't know of it, and tell addresses of http.
+    """
+    told = origin_of(url)
+    is_same = told.host == own.host and told.port in {80, own.port}
+    if not own.is_secure or told.is_secure or not is_same:
+        return url
+    return urlsplit(url)._replace(scheme="https", netloc=str(own)).geturl()
+
+
 def _unreachable(domain: str, error: Unreachable) -> RegistryError:
     hint = error.hint
     if error.reason is Reason.UNTRUSTED:
         hint = (
             f"trust its CA: put it into /etc/docker/certs.d/{domain}/ca.crt, "
-            f'or name it by ca = ["FILE"] for [registry."{domain}"] in {_SETTINGS}'
+            f'or name it by ca = ["FILE"] for [registry."{domain}"] in {SETTINGS}'
         )
     elif error.reason is Reason.UNWELCOME:
         hint = (
             "it may want a certificate of yours: put it and its key into "
             f"/etc/docker/certs.d/{domain}/client.cert and client.key, "
-            f'or name them by keypair for [registry."{domain}"] in {_SETTINGS}'
+            f'or name them by keypair for [registry."{domain}"] in {SETTINGS}'
         )
     elif error.reason is Reason.NO_TLS:
-        hint = f'it speaks plain HTTP: set http = true for [registry."{domain}"] in {_SETTINGS}'
+        hint = f'it speaks plain HTTP: set http = true for [registry."{domain}"] in {SETTINGS}'
     kind = OutOfReach if error.reason.is_absence else Unanswered
     return kind(
         f"can't reach the registry at {error.origin}: {error.error}",
         hint=hint,
         temporary=error.temporary,
     )
-
-
-def refusal(response: Response, request: Request, what: str) -> RegistryError | NotFound:
-    """Return the error for an answer that isn't the wished one; `what` completes "can't ...".
-
-    NotFound for what isn't there, else RegistryError with the codes of the distribution spec.
-    """
-    codes, messages = _errors(response)
-    text = f"can't {what}: {request.method} {shown(response.url)} says {response.status}"
-    if messages:
-        text += ": " + "; ".join(messages)
-    if response.status == 404:
-        text = "; ".join((f"{text}: not found", *response.tried))
-        return NotFound(text, hint="check the name and the tag")
-    text = "; ".join((text, *response.tried))
-    hint = ""
-    if response.status in {401, 403}:
-        wanted = " ".join(merge_scopes(request.scopes))
-        pushes = "push" in wanted.rpartition(":")[2]
-        kind = "push" if pushes else "pull"
-        text = (
-            f"{kind} access denied, repository does not exist or may require authorization: {text}"
-        )
-        hint = f"log in with a user who may do that: polyarch login {request.domain}"
-        if not response.is_own:
-            hint = f"{origin_of(response.url)} isn't given the credentials of {request.domain}, which led there"
-    elif response.status == 429:
-        hint = "the registry limits how often it is asked: log in, or wait"
-    elif response.status == 400 and response.url.startswith("http:") and not codes:
-        hint = (
-            f'it may want HTTPS: set http = false for [registry."{request.domain}"] in {_SETTINGS}'
-        )
-    return RegistryError(
-        text,
-        hint=hint,
-        status=response.status,
-        codes=codes,
-        temporary=passes(response.status),
-        wait=told_wait(response.headers),
-    )
-
-
-def _errors(response: Response) -> tuple[tuple[str, ...], list[str]]:
-    """Read `{"errors": [{"code", "message"}]}`, the body of refusals; anything else tells nothing."""
-    try:
-        errors = json.loads(response.read())["errors"]
-        codes = tuple(str(error.get("code", "")) for error in errors)
-        return codes, [f"{e.get('code', '')}: {e.get('message', '')}" for e in errors]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, RemoteError):
-        return (), []

@@ -2,9 +2,10 @@
 
 A blob goes in one request first: every registry takes that, and some take nothing else. When a large one breaks
 off, the registry is asked what it has of it. If it knows, the upload goes on from there. If not, it begins
-anew, in pieces: what has arrived then stays, and the token is asked for at each of them. A registry that takes no
-pieces gets the blob whole again. Source: distribution spec v1.1, "Pushing a blob in chunks"; docker's registry keeps
-whole pieces only, and gives an upload up that broke inside of one.
+anew, in pieces: what has arrived then stays, and the token is asked for at each of them. So does one that is larger than
+what somebody before the registry lets pass at once. A registry that takes no pieces, or loses some, gets the blob whole
+again. Source: distribution spec v1.1, "Pushing a blob in chunks"; docker's registry keeps whole pieces only, and gives
+an upload up that broke inside of one.
 """
 
 from __future__ import annotations
@@ -23,9 +24,15 @@ STORED = frozenset({200, 201, 202, 204})
 """How registries say that they have kept something."""
 PIECE = 16 << 20
 """Bytes. A round trip for as many costs little, and as many are lost at most when a line breaks."""
+_SMALL_PIECE = 1 << 20
+"""Bytes: what nginx lets pass unless it is told otherwise."""
 BINARY = {"Content-Type": "application/octet-stream"}
 """The header fields of bytes."""
 _NO_PIECES = frozenset({400, 405, 411, 413, 415, 501})
+_LOST = frozenset({400, 409, 416, 422})
+"""How registries say that what they have isn't what they were sent."""
+_TOO_LARGE = 413
+_WRONG_OFFSET = 416
 
 SendOnce = Callable[[Request, Collection[int]], Response]
 """Sends a request and returns its answer, which has one of these statuses; raises RemoteError, NotFound."""
@@ -65,6 +72,7 @@ class Upload:
         self._session: _Session | None = None
         self._in_pieces = False
         self._takes_pieces = True
+        self._misses = 0
         self._most = 0
 
     def close(self) -> None:
@@ -140,9 +148,13 @@ class Upload:
             self._session = None
             raise _again(error) from error
         except RegistryError as error:
-            if error.status in _NO_PIECES:
-                self._takes_pieces, self._in_pieces, self._session = False, False, None
-            elif error.status != 416:  # which is about the offset: it is asked for
+            self._misses += error.status == _WRONG_OFFSET
+            if error.status == _TOO_LARGE and length > _SMALL_PIECE >= session.least:
+                self._piece, self._session = _SMALL_PIECE, None
+            # Who isn't content with the offset that it told itself loses what it is sent.
+            elif error.status in _NO_PIECES or self._misses > 1:
+                self._send_whole()
+            elif error.status != _WRONG_OFFSET:  # after which the offset is asked for
                 raise
             raise _again(error) from error
         response.close()
@@ -164,10 +176,26 @@ class Upload:
         try:
             self._send(put, STORED).close()
         except NotFound as error:
-            if not session.offset:
-                raise
+            # The upload has been begun, so it is that which isn't known any more, and not the repository.
             self._session = None
             raise _again(error) from error
+        except RegistryError as error:
+            if not self._is_otherwise(session, error.status):
+                raise
+            raise _again(error) from error
+
+    def _is_otherwise(self, session: _Session, status: int) -> bool:
+        """Tell whether a blob that was refused at the end is sent otherwise the next time."""
+        if session.offset and status in _LOST:
+            self._send_whole()
+            return True
+        if status == _TOO_LARGE and self._session is not None:
+            self._in_pieces, self._session = True, None
+            return True
+        return False
+
+    def _send_whole(self) -> None:
+        self._takes_pieces, self._in_pieces, self._session = False, False, None
 
 
 class _Bytes:
@@ -207,11 +235,11 @@ class _Bytes:
 def _end(told: str) -> int:
     """Return how many bytes a `Range` speaks of, `0-N` or `bytes=0-N`; 0 if it doesn't tell.
 
-    Docker's registry says `0-0` for nothing.
+    Docker's registry says `0-0` for nothing, Gitea's `0--1`.
     """
-    last = told.rpartition("-")[2]
-    number = int(last) if last.isdecimal() and len(last) < 19 else 0
-    return number + 1 if number else 0
+    first, _, last = told.removeprefix("bytes=").partition("-")
+    is_told = first == "0" and last.isdecimal() and len(last) < 19
+    return int(last) + 1 if is_told and int(last) else 0
 
 
 def _again(error: RegistryError | NotFound) -> RegistryError:

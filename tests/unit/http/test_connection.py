@@ -187,6 +187,38 @@ def test_nothing_gets_into_a_head_that_is_not_a_field(peer: Peer) -> None:
         peer.connection.exchange("GET", "/", {"Accept": "x\r\nHost: other"}, b"")
 
 
+@pytest.mark.parametrize("status", [307, 413, 503])
+def test_who_says_no_gets_no_more(peer: Peer, status: int) -> None:
+    sent = []
+
+    def pieces() -> Iterator[bytes]:
+        yield b"one"
+        peer.socket.sendall(b"HTTP/1.1 %d Told\r\nContent-Length: 2\r\n\r\nno" % status)
+        for number in range(9):
+            sent.append(number)
+            yield b"more"
+
+    answer = peer.connection.exchange("PUT", "/", {**FIELDS, "Content-Length": "39"}, pieces())
+
+    assert (answer.status, body(answer)) == (status, b"no")
+    assert sent == [0]
+    assert not peer.connection.is_kept
+
+
+def test_an_interim_answer_stops_nothing(peer: Peer) -> None:
+    def pieces() -> Iterator[bytes]:
+        peer.socket.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
+        yield b"one"
+        yield b"two"
+        peer.socket.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+    answer = peer.connection.exchange("PUT", "/", {**FIELDS, "Content-Length": "6"}, pieces())
+
+    assert answer.status == 201
+    assert peer.socket.recv(1000).endswith(b"\r\n\r\nonetwo")
+    assert peer.connection.is_kept
+
+
 def test_an_answer_before_the_body_was_sent(peer: Peer) -> None:
     peer.socket.sendall(
         b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno!"

@@ -90,3 +90,31 @@ def test_the_same_password_is_not_sent_twice() -> None:
     assert known.answer(BASIC, (), known.answer(BASIC, (), "")) == ""
     with pytest.raises(RegistryError, match="failed to authorize"):
         authorizer(OLD).answer(BEARER, (), "")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, b'{"errors": []}'),
+        (401, b""),
+        (403, b"<html>forgery</html>"),
+        (404, b""),
+        (405, b""),
+        (415, b""),
+        (200, b"<html>welcome</html>"),
+        (200, b"{}"),
+    ],
+)
+def test_an_authority_that_knows_the_older_form_only(status: int, said: bytes) -> None:
+    def fetch(
+        method: str, _url: str, headers: Mapping[str, str], _body: bytes
+    ) -> tuple[int, bytes]:
+        if method == "POST":
+            return status, said
+        is_known = headers.get("Authorization") == basic("me:new-secret")
+        return (200, b'{"access_token": "letter"}') if is_known else (401, b"")
+
+    known = Authorizer("registry.example", lambda _again: NEW, fetch)
+
+    assert known.answer(BEARER, (), "") == "Bearer letter"
+    assert known.header(()) == "Bearer letter"

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -43,6 +45,7 @@ def client_for(
         Transport(
             hosts or Hosts(),
             Credentials(environ or {"DOCKER_CONFIG": "/nonexistent"}),
+            environ=environ or {},
         )
     )
     return Client(transport, CancelToken(), pause=lambda seconds, _: noted.append(seconds))
@@ -271,6 +274,36 @@ def test_mirrors_that_failed_are_named(server: Registry, status: int) -> None:
     assert f"; its mirror {mirror} {f'said {status} before' if status else failed}" in str(
         caught.value
     )
+
+
+def test_a_silent_mirror_is_waited_for_once(server: Registry) -> None:
+    server.manifests["app", "1"] = (OCI_MANIFEST, b"{}")
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        mirror = f"127.0.0.1:{deaf.getsockname()[1]}"
+        hosts = mirrored(server.host, mirror)
+        client = client_for({"POLYARCH_REGISTRY_TIMEOUT": "0.2"}, hosts)
+
+        for _ in range(3):
+            client.get_manifest(named(server), "1")
+
+        deaf.setblocking(False)
+        deaf.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            deaf.accept()
+
+
+def test_a_mirror_is_all_there_is_where_the_registry_is_out_of_reach(server: Registry) -> None:
+    with serving() as gone:
+        name = gone.host
+    server.manifests["app", "1"] = (OCI_MANIFEST, b"{}")
+    server.failures["GET /v2/app/manifests/1?ns=" + name.replace(":", "%3A")] = [503, 503]
+    client = client_for(hosts=mirrored(name, server.host))
+
+    assert client.get_manifest(parse_reference(f"{name}/app:1"), "1")[0] == b"{}"
+    client._transport._away[server.host] = time.monotonic() + 60
+    assert client.get_manifest(parse_reference(f"{name}/app:1"), "1")[0] == b"{}"
 
 
 def test_what_no_mirror_has_either_is_told_once(server: Registry) -> None:

@@ -1,0 +1,98 @@
+"""What registries say no with, as errors that tell what can be done about it."""
+
+from __future__ import annotations
+
+import json
+
+from polyarch.digest import Digest
+from polyarch.errors import NotFound, RegistryError, RemoteError
+from polyarch.http.origin import origin_of, shown
+from polyarch.http.retry import passes, told_wait
+from polyarch.oci.media import OCI_INDEX, OCI_MANIFEST
+from polyarch.registry.auth import merge_scopes
+from polyarch.registry.transport import SETTINGS, Request, Response
+
+__all__ = ["keeps_tags", "refusal", "told_of_tag"]
+
+_HINTS = {
+    413: "the registry, or a proxy before it (client_max_body_size of nginx), has to take larger requests",
+    429: "the registry limits how often it is asked: log in, or wait",
+}
+_KEEPS_TAGS = frozenset({400, 403, 405, 409, 412, 422})
+"""How registries refuse to have a tag changed."""
+_NO_INDEX = (
+    "registries that don't know OCI's media types may take Docker's: "
+    "--output type=registry,oci-mediatypes=false"
+)
+_REFUSED = frozenset({400, 406, 415, 422})
+"""How registries refuse a document whose kind they don't know."""
+
+
+def refusal(response: Response, request: Request, what: str) -> RegistryError | NotFound:
+    """Return the error for an answer that isn't the wished one; `what` completes "can't ...".
+
+    NotFound for what isn't there, else RegistryError with the codes of the distribution spec.
+    """
+    codes, messages = _errors(response)
+    text = f"can't {what}: {request.method} {shown(response.url)} says {response.status}"
+    if messages:
+        text += ": " + "; ".join(messages)
+    if response.status == 404:
+        text = "; ".join((f"{text}: not found", *response.tried))
+        return NotFound(text, hint="check the name and the tag")
+    text = "; ".join((text, *response.tried))
+    if response.status in {401, 403}:
+        wanted = " ".join(merge_scopes(request.scopes))
+        pushes = "push" in wanted.rpartition(":")[2]
+        kind = "push" if pushes else "pull"
+        text = (
+            f"{kind} access denied, repository does not exist or may require authorization: {text}"
+        )
+        hint = f"log in with a user who may do that: polyarch login {request.domain}"
+        if not response.is_own:
+            hint = f"{origin_of(response.url)} isn't given the credentials of {request.domain}, which led there"
+    elif response.status == 400 and response.url.startswith("http:") and not codes:
+        hint = (
+            f'it may want HTTPS: set http = false for [registry."{request.domain}"] in {SETTINGS}'
+        )
+    else:
+        hint = _HINTS.get(response.status) or _document_hint(request, response.status)
+    return RegistryError(
+        text,
+        hint=hint,
+        status=response.status,
+        codes=codes,
+        temporary=passes(response.status),
+        wait=told_wait(response.headers),
+    )
+
+
+def keeps_tags(error: RegistryError) -> bool:
+    """Tell whether a manifest may have been refused because its tag is there already."""
+    return error.status in _KEEPS_TAGS
+
+
+def told_of_tag(error: RegistryError, tag: str, known: Digest) -> RegistryError:
+    """Return the error of a push with what a tag stands for, which may be the reason."""
+    return RegistryError(
+        str(error),
+        hint=f"{tag} is {known} already: if tags can't be changed there, push under another one",
+        status=error.status,
+        codes=error.codes,
+    )
+
+
+def _document_hint(request: Request, status: int) -> str:
+    """Return what helps with a registry that is older than the specification of its images."""
+    kind = request.headers.get("Content-Type", "") if request.method == "PUT" else ""
+    return _NO_INDEX if status in _REFUSED and kind in {OCI_INDEX, OCI_MANIFEST} else ""
+
+
+def _errors(response: Response) -> tuple[tuple[str, ...], list[str]]:
+    """Read `{"errors": [{"code", "message"}]}`, the body of refusals; anything else tells nothing."""
+    try:
+        errors = json.loads(response.read())["errors"]
+        codes = tuple(str(error.get("code", "")) for error in errors)
+        return codes, [f"{e.get('code', '')}: {e.get('message', '')}" for e in errors]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, RemoteError):
+        return (), []
