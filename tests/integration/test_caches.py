@@ -237,6 +237,60 @@ def test_layers_that_a_cache_has_lost_are_made_again(who: Person, registry: Real
     )
 
 
+@pytest.mark.parametrize("way", ["tree", "image", "elsewhere"])
+def test_layers_that_a_cache_has_other_bytes_for_are_made_again(
+    root: Person, registry: RealRegistry, way: str
+) -> None:
+    """They are read by a step, by the export, or by a push: the build goes on in any case."""
+    write(root, registry)
+    to, of = ways("local", root, registry, "")
+    build(root, "--cache-to", to)
+    forget(root)
+    blobs = root.work / "cache/blobs/sha256"
+    index = json.loads((root.work / "cache/index.json").read_text())
+    for layer in json.loads(_blob(root.work / "cache", index))["layers"][-2:]:
+        path = blobs / layer["digest"].partition(":")[2]
+        path.write_bytes(bytes(path.stat().st_size))
+
+    outputs = {
+        "tree": ("-o", "type=local,dest=out"),
+        "image": ("-o", "type=oci,dest=out.tar"),
+        "elsewhere": ("-t", f"{registry.host}/images/damaged", "--push"),
+    }
+    digest, shown = build(root, "--cache-from", of, *outputs[way])
+
+    assert "importing layers from oci-layout://" in shown, shown
+    assert "; the steps that it is of run again" in shown
+    assert "Traceback" not in shown
+    if way == "tree":
+        assert (root.work / "out/third").read_text() == "small\n"
+    else:
+        assert digest
+
+
+def test_builds_of_a_bake_go_on_without_a_damaged_layer(
+    root: Person, registry: RealRegistry
+) -> None:
+    write(root, registry)
+    to, of = ways("local", root, registry, "")
+    build(root, "--cache-to", to)
+    forget(root)
+    blobs = root.work / "cache/blobs/sha256"
+    index = json.loads((root.work / "cache/index.json").read_text())
+    for layer in json.loads(_blob(root.work / "cache", index))["layers"]:
+        path = blobs / layer["digest"].partition(":")[2]
+        path.write_bytes(bytes(path.stat().st_size))
+    target = {"cache-from": [of], "platforms": [PLATFORM]}
+    targets = {name: {**target, "output": [f"type=local,dest={name}"]} for name in ("one", "two")}
+    root.write("bake.json", json.dumps({"target": targets}))
+
+    ended = root.run("bake", "-f", "bake.json", "--allow=fs=*", "--progress=plain", "one", "two")
+
+    assert ended.check().err.count("importing layers from") > 0
+    for name in targets:
+        assert (root.work / name / "third").read_text() == "small\n"
+
+
 @pytest.mark.parametrize("version", ["url", "url_v2"])
 def test_the_cache_service_of_github(root: Person, registry: RealRegistry, version: str) -> None:
     write(root, registry)
