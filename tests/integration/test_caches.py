@@ -408,6 +408,49 @@ def test_a_large_layer_goes_in_pieces_and_caches_of_programs_come_along(
     assert [each["mediaType"].rpartition("+")[2] for each in raw["layers"]] == ["gzip"] * 3
 
 
+REWRITTEN = """\
+FROM {base} AS made
+RUN mkdir -p /a/b && chmod 700 /a && head -c 6000000 /dev/zero > /a/b/large
+FROM {base}
+RUN mkdir -p /a/b && chmod 700 /a && echo x > /a/x
+COPY --from=made /a/b /a/b
+RUN rm /a/x && head -c 6000000 /dev/zero > /a/b/more
+"""
+
+
+@pytest.mark.parametrize("kind", ["steps", "registry", "inline"])
+def test_what_a_cache_has_makes_the_same_image_of_any_form(
+    root: Person, registry: RealRegistry, kind: str
+) -> None:
+    """Times are cut off in what came with a cache as in what steps made; archives are compressed without all below."""
+    root.write("Dockerfile", REWRITTEN.format(base=f"{registry.host}/library/busybox"))
+    name = f"{registry.host}/caches/forms"
+    to, of = f"type={kind},ref={name}-{kind}", f"type={kind},ref={name}-{kind}"
+    words: tuple[str, ...] = ("-o", "type=cacheonly")
+    if kind == "inline":
+        to, of, words = "type=inline", f"{name}-inline", ("-t", f"{name}-inline", "--push")
+    epoch = replace(root, environ={**root.environ, "SOURCE_DATE_EPOCH": "1500000000"})
+    build(epoch, *words, "--cache-to", f"{to},mode=max" if kind == "registry" else to)
+    forms = ("", ",rewrite-timestamp=true", ",compression=estargz,force-compression=true")
+    given = ("--provenance=false", "--cache-from", of)
+
+    def made() -> list[str]:
+        outputs = [f"type=oci,dest=out.tar{form}" for form in forms]
+        return [build(epoch, *given, "-o", each)[0] for each in outputs]
+
+    here = made()
+    found = []
+    for form in forms:
+        forget(root)
+        digest, shown = build(epoch, *given, "-o", f"type=oci,dest=out.tar{form}")
+        found.append(digest)
+        if kind != "inline":
+            assert ran(shown) == []
+        assert "ERROR: " not in shown, shown
+
+    assert found == here
+
+
 def test_shards_and_platforms_share_an_address_at_the_same_time(
     root: Person, registry: RealRegistry
 ) -> None:
