@@ -25,6 +25,8 @@ when it is in a text. Only the command line prints them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "StepFailed",
     "StoreError",
     "Unanswered",
+    "about_blob",
 ]
 
 
@@ -73,6 +76,8 @@ class PolyarchError(Exception):
     exit_status = 1
     told: tuple[str, ...] = ()
     """Lines that others have to say of it, as a policy; they are shown first."""
+    blob: str = ""
+    """The digest of the blob that couldn't be had, if that is what is wrong."""
 
     def __init__(self, message: str, *, hint: str = "", place: Place | None = None) -> None:
         super().__init__(message)
@@ -248,3 +253,13 @@ class InternalError(PolyarchError):
     """A bug of polyarch's."""
 
     exit_status = 70
+
+
+@contextmanager
+def about_blob(digest: str) -> Iterator[None]:
+    """Note in what goes wrong in the block, with other machines or with bytes, that it was about this blob."""
+    try:
+        yield
+    except (NotFound, RemoteError, IntegrityError) as error:
+        error.blob = digest
+        raise

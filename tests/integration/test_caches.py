@@ -237,6 +237,60 @@ def test_layers_that_a_cache_has_lost_are_made_again(who: Person, registry: Real
     )
 
 
+@pytest.mark.parametrize("way", ["tree", "image", "elsewhere"])
+def test_layers_that_a_cache_has_other_bytes_for_are_made_again(
+    root: Person, registry: RealRegistry, way: str
+) -> None:
+    """They are read by a step, by the export, or by a push: the build goes on in any case."""
+    write(root, registry)
+    to, of = ways("local", root, registry, "")
+    build(root, "--cache-to", to)
+    forget(root)
+    blobs = root.work / "cache/blobs/sha256"
+    index = json.loads((root.work / "cache/index.json").read_text())
+    for layer in json.loads(_blob(root.work / "cache", index))["layers"][-2:]:
+        path = blobs / layer["digest"].partition(":")[2]
+        path.write_bytes(bytes(path.stat().st_size))
+
+    outputs = {
+        "tree": ("-o", "type=local,dest=out"),
+        "image": ("-o", "type=oci,dest=out.tar"),
+        "elsewhere": ("-t", f"{registry.host}/images/damaged", "--push"),
+    }
+    digest, shown = build(root, "--cache-from", of, *outputs[way])
+
+    assert "importing layers from oci-layout://" in shown, shown
+    assert "; the steps that it is of run again" in shown
+    assert "Traceback" not in shown
+    if way == "tree":
+        assert (root.work / "out/third").read_text() == "small\n"
+    else:
+        assert digest
+
+
+def test_builds_of_a_bake_go_on_without_a_damaged_layer(
+    root: Person, registry: RealRegistry
+) -> None:
+    write(root, registry)
+    to, of = ways("local", root, registry, "")
+    build(root, "--cache-to", to)
+    forget(root)
+    blobs = root.work / "cache/blobs/sha256"
+    index = json.loads((root.work / "cache/index.json").read_text())
+    for layer in json.loads(_blob(root.work / "cache", index))["layers"]:
+        path = blobs / layer["digest"].partition(":")[2]
+        path.write_bytes(bytes(path.stat().st_size))
+    target = {"cache-from": [of], "platforms": [PLATFORM]}
+    targets = {name: {**target, "output": [f"type=local,dest={name}"]} for name in ("one", "two")}
+    root.write("bake.json", json.dumps({"target": targets}))
+
+    ended = root.run("bake", "-f", "bake.json", "--allow=fs=*", "--progress=plain", "one", "two")
+
+    assert ended.check().err.count("importing layers from") > 0
+    for name in targets:
+        assert (root.work / name / "third").read_text() == "small\n"
+
+
 @pytest.mark.parametrize("version", ["url", "url_v2"])
 def test_the_cache_service_of_github(root: Person, registry: RealRegistry, version: str) -> None:
     write(root, registry)
@@ -352,6 +406,49 @@ def test_a_large_layer_goes_in_pieces_and_caches_of_programs_come_along(
     build(root, "--target", "made", "-t", name, "--push")
     raw = json.loads(root.run("imagetools", "inspect", "--raw", name).check().out)
     assert [each["mediaType"].rpartition("+")[2] for each in raw["layers"]] == ["gzip"] * 3
+
+
+REWRITTEN = """\
+FROM {base} AS made
+RUN mkdir -p /a/b && chmod 700 /a && head -c 6000000 /dev/zero > /a/b/large
+FROM {base}
+RUN mkdir -p /a/b && chmod 700 /a && echo x > /a/x
+COPY --from=made /a/b /a/b
+RUN rm /a/x && head -c 6000000 /dev/zero > /a/b/more
+"""
+
+
+@pytest.mark.parametrize("kind", ["steps", "registry", "inline"])
+def test_what_a_cache_has_makes_the_same_image_of_any_form(
+    root: Person, registry: RealRegistry, kind: str
+) -> None:
+    """Times are cut off in what came with a cache as in what steps made; archives are compressed without all below."""
+    root.write("Dockerfile", REWRITTEN.format(base=f"{registry.host}/library/busybox"))
+    name = f"{registry.host}/caches/forms"
+    to, of = f"type={kind},ref={name}-{kind}", f"type={kind},ref={name}-{kind}"
+    words: tuple[str, ...] = ("-o", "type=cacheonly")
+    if kind == "inline":
+        to, of, words = "type=inline", f"{name}-inline", ("-t", f"{name}-inline", "--push")
+    epoch = replace(root, environ={**root.environ, "SOURCE_DATE_EPOCH": "1500000000"})
+    build(epoch, *words, "--cache-to", f"{to},mode=max" if kind == "registry" else to)
+    forms = ("", ",rewrite-timestamp=true", ",compression=estargz,force-compression=true")
+    given = ("--provenance=false", "--cache-from", of)
+
+    def made() -> list[str]:
+        outputs = [f"type=oci,dest=out.tar{form}" for form in forms]
+        return [build(epoch, *given, "-o", each)[0] for each in outputs]
+
+    here = made()
+    found = []
+    for form in forms:
+        forget(root)
+        digest, shown = build(epoch, *given, "-o", f"type=oci,dest=out.tar{form}")
+        found.append(digest)
+        if kind != "inline":
+            assert ran(shown) == []
+        assert "ERROR: " not in shown, shown
+
+    assert found == here
 
 
 def test_shards_and_platforms_share_an_address_at_the_same_time(

@@ -20,7 +20,7 @@ from polyarch.images.transfer import Watch, bring
 from polyarch.oci import media
 from polyarch.oci.config import ImageConfig
 from polyarch.oci.descriptor import Descriptor
-from polyarch.progress import CancelToken, Sink, Step, step
+from polyarch.progress import CancelToken, Sink, Step, ignore_events, step
 from polyarch.record import frozen, replace
 from polyarch.request.caches import OBJECTS, CacheKind, is_manifest, is_oci
 from polyarch.request.values import CacheEntry
@@ -68,7 +68,9 @@ class CacheExporter:
         `latest`, in seconds since the epoch, is the latest time that they may have.
         """
         wanted = _snapshots(self.targets)
-        finder = _Layers(self.layers, self.snapshotter, choice, self.cancel, wanted, latest)
+        # They are here: the image has them.
+        layers = self._fetching(Step(ignore_events, "", sha256(b"")))
+        finder = _Layers(layers, self.snapshotter, choice, self.cancel, wanted, latest)
         cache = gather(facts, finder.find, self.find_places)
         coded = base64.b64encode(write_cache(cache)).decode("ascii")
         return replace(config, rest={**config.rest, INLINE: coded})
@@ -82,9 +84,8 @@ class CacheExporter:
             with step(self.sink, _STEPS[entry.type]) as shown:
                 with shown.part("preparing build cache for export"):
                     choice = _choice(entry)
-                    cache = self._gather(
-                        facts, choice, is_max=entry.attributes.get("mode") == "max"
-                    )
+                    is_max = entry.attributes.get("mode") == "max"
+                    cache = self._gather(facts, choice, shown, is_max=is_max)
                 self._write(entry, cache, shown)
         except Cancelled:
             raise
@@ -92,9 +93,11 @@ class CacheExporter:
             if find_bool(entry.attributes.get("ignore-error", "true")) is False:
                 raise
 
-    def _gather(self, facts: Iterable[Facts], choice: CompressionChoice, *, is_max: bool) -> Cache:
+    def _gather(
+        self, facts: Iterable[Facts], choice: CompressionChoice, shown: Step, *, is_max: bool
+    ) -> Cache:
         wanted = None if is_max else _snapshots(self.targets)
-        finder = _Layers(self.layers, self.snapshotter, choice, self.cancel, wanted)
+        finder = _Layers(self._fetching(shown), self.snapshotter, choice, self.cancel, wanted)
         return gather(facts, finder.find, self.find_places)
 
     def find_places(self, stack: LayerStack) -> Mapping[int, Sequence[str]]:
@@ -110,10 +113,7 @@ class CacheExporter:
         manifest = _manifest(entry, config, cache.blobs)
         for each in (data, manifest[1]):
             self.store.blobs.put(each, sha256(each))
-        fetcher = Fetcher(
-            store=self.store, places=self.places.places, cancel=self.cancel, shown=shown
-        )
-        source = StorePlace(fetcher=fetcher, sources=self._sources())
+        source = StorePlace(fetcher=self._fetcher(shown), sources=self._sources())
         target, tag = self.places.to_write(entry)
         watch = Watch(blob=partial(_show, shown, time.time()), cancel=self.cancel)
         if entry.type in OBJECTS:
@@ -125,6 +125,12 @@ class CacheExporter:
         self.cancel.check()
         with shown.part(f"writing cache image manifest {manifest[0].digest}"):
             target.tag(tag, *manifest)
+
+    def _fetching(self, shown: Step) -> LayerBlobs:
+        return replace(self.layers, fetch=self._fetcher(shown).ensure)
+
+    def _fetcher(self, shown: Step) -> Fetcher:
+        return Fetcher(store=self.store, places=self.places.places, cancel=self.cancel, shown=shown)
 
     def _sources(self) -> Mapping[Digest, Sequence[str]]:
         return {

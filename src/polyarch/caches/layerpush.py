@@ -88,7 +88,7 @@ class LayerPush:
             found = self._layers.find(stack, number, self._choice)
             if found is None and self._is_large(stack.layers[number].snapshot):
                 return self._push_pieces(stack, number, None)
-        layers = replace(self._layers, counted=self._counted)
+        layers = replace(self._layers, counted=self._counted, fetch=self._source.fetcher.ensure)
         made = layers.layer(stack, number, self._choice, self._cancel)
         if made.created is None:
             return CachedLayer(blob=made.descriptor, diff_id=made.diff_id, sources=made.sources)

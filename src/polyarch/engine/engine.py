@@ -43,6 +43,7 @@ from polyarch.store.leases import Lease
 from polyarch.store.results import Results
 from polyarch.store.store import Store
 from polyarch.why.seen import Seen
+from polyarch.worker.reach import Reach
 from polyarch.worker.remote import RemoteSources, remote_sources
 from polyarch.worker.secrets import Secrets
 from polyarch.worker.source_image import ImageSource
@@ -106,10 +107,14 @@ class Engine:
             environ=self.environ,
         )
 
-    def images(self, sink: Sink) -> ImageSource:
-        """Return where images come from, showing what it does to `sink`."""
+    def images(self, sink: Sink, reach: Reach | None = None) -> ImageSource:
+        """Return where images come from, showing what it does to `sink`; `reach` has what is known of caches."""
         return ImageSource(
-            store=self.store, snapshotter=self.snapshotter, transport=self.transport, sink=sink
+            store=self.store,
+            snapshotter=self.snapshotter,
+            transport=self.transport,
+            sink=sink,
+            reach=reach or Reach(),
         )
 
     def remote_sources(self, secrets: Secrets) -> RemoteSources:

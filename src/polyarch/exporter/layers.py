@@ -13,9 +13,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from polyarch.digest import DiffID, Digest
-from polyarch.errors import InputError, IntegrityError, NotFound
+from polyarch.errors import InputError, IntegrityError, NotFound, about_blob
 from polyarch.exporter.counting import Counting, CountingSink, uncounted
 from polyarch.golang.strconv import parse_int
+from polyarch.layer.hashing import HashingSource
 from polyarch.layer.kinds import TOC_DIGEST, Compression, check_level
 from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
@@ -149,23 +150,21 @@ class LayerBlobs:
     ) -> ExportedLayer:
         """Return one layer of a stack."""
         layer = stack.layers[number]
-        if layer.blob is not None and layer.diff_id is not None and not self.needs(layer, choice):
-            return self._of_image(layer, layer.blob, layer.diff_id, choice, cancel)
-        return self._exported(layer, self._blob(stack, number, choice, cancel), choice)
-
-    def needs(self, layer: LayerRef, choice: CompressionChoice) -> bool:
-        """Whether a layer has to be compressed here that came with a cache as an archive: it has to be unpacked before."""
         if layer.blob is None or layer.diff_id is None:
-            return False
-        is_archive = layer.is_cached and layer.blob.digest == Digest(layer.diff_id)
-        return is_archive and choice.kind is not Compression.UNCOMPRESSED
+            return self._exported(layer, self._blob(stack, number, choice, cancel), choice)
+        if not _is_made_anew(layer, choice):
+            return self._of_image(layer, layer.blob, layer.diff_id, choice, cancel)
+        kept = ExportedLayer(descriptor=layer.blob, diff_id=layer.diff_id, sources=layer.sources)
+        # One whose times are cut off isn't the cache's, so it isn't remembered as such.
+        make = self._converted if choice.latest is None else self._clamped
+        return self._exported(layer, make(kept, choice, cancel), choice)
 
     def find(
         self, stack: LayerStack, number: int, choice: CompressionChoice
     ) -> ExportedLayer | None:
         """Return one layer of a stack if it needn't be written any more."""
         layer = stack.layers[number]
-        if layer.blob is not None and not self.needs(layer, choice):
+        if layer.blob is not None and not _is_made_anew(layer, choice):
             return self.layer(stack, number, choice, CancelToken())
         blob = self._find(layer, choice)
         return None if blob is None else self._exported(layer, blob, choice)
@@ -201,12 +200,19 @@ class LayerBlobs:
         )
         if choice.leaves(blob):
             return kept
-        name = f"blob-{diff_id}-{choice.kind}"
-        found = self._known(diff_id, choice)
-        if found is None:
-            with self.store.locks.exclusive(name, check=cancel.check):
-                found = self._known(diff_id, choice) or self._convert(kept, choice, cancel)
+        found = self._converted(kept, choice, cancel)
         return replace(kept, descriptor=_descriptor(found), diff_id=found.diff_id, sources=())
+
+    def _converted(
+        self, layer: ExportedLayer, choice: CompressionChoice, cancel: CancelToken
+    ) -> LayerBlob:
+        """Return a layer that came with an image or a cache in another form."""
+        found = self._known(layer.diff_id, choice)
+        if found is None:
+            name = f"blob-{layer.diff_id}-{choice.kind}"
+            with self.store.locks.exclusive(name, check=cancel.check):
+                found = self._known(layer.diff_id, choice) or self._convert(layer, choice, cancel)
+        return found
 
     def _blob(
         self, stack: LayerStack, number: int, choice: CompressionChoice, cancel: CancelToken
@@ -241,30 +247,56 @@ class LayerBlobs:
     def _convert(
         self, layer: ExportedLayer, choice: CompressionChoice, cancel: CancelToken
     ) -> LayerBlob:
-        """Write a layer of an image anew, in another form. Raises IntegrityError if it isn't what it was said to be."""
+        """Write a layer of an image or a cache anew, in another form. Raises as `_rewritten`."""
+        made = self._rewritten(layer, choice, cancel, _pour)
+        return self._remember(made, choice)
+
+    def _clamped(
+        self, layer: ExportedLayer, choice: CompressionChoice, cancel: CancelToken
+    ) -> LayerBlob:
+        """Write a layer of a cache anew, with no time later than is wanted. Raises as `_rewritten`."""
+        from polyarch.layer.clamping import write_clamped  # noqa: PLC0415 as below
+
+        latest = choice.latest
+        assert latest is not None
+        made = self._rewritten(
+            layer, choice, cancel, lambda tar, sink: write_clamped(tar, sink, latest)
+        )
+        return self._remember(made, choice)
+
+    def _rewritten(
+        self,
+        layer: ExportedLayer,
+        choice: CompressionChoice,
+        cancel: CancelToken,
+        write: Callable[[Source, Sink], None],
+    ) -> Compressed:
+        """Have the archive of a layer written anew by `write`. Raises IntegrityError if it isn't what it was said to be."""
         from polyarch.layer import compress  # noqa: PLC0415 as below
 
         old = layer.descriptor
         self.fetch(old, layer.sources)
         with (
+            about_blob(old.digest),
             cancellable(cancel),
             self.store.blobs.open(old.digest) as stream,
             compress.decompressed(stream) as tar,
             self.store.blobs.writer() as writer,
+            HashingSource(tar) as hashed,
             self.counted(f"converting {old.digest} to {choice.kind}", lambda: 0) as count,
         ):
             made = compress.compress(
-                lambda sink: _pour(tar, CountingSink(sink, count)),
+                lambda sink: write(hashed, CountingSink(sink, count)),
                 writer,
                 choice.kind,
                 choice.level,
             )
-        if made.archive != layer.diff_id:
-            raise IntegrityError(
-                f"the layer {old.digest} unpacks to {made.archive}, and not to {layer.diff_id} as its image says",
-                hint="the image is damaged or hostile; don't use it",
-            )
-        return self._remember(made, choice)
+            if DiffID(hashed.digest) != layer.diff_id:
+                raise IntegrityError(
+                    f"the layer {old.digest} unpacks to {hashed.digest}, and not to {layer.diff_id} as its image says",
+                    hint="the image is damaged or hostile; don't use it",
+                )
+        return made
 
     def _remember(self, made: Compressed, choice: CompressionChoice) -> LayerBlob:
         blob = LayerBlob(
@@ -331,6 +363,14 @@ def _descriptor(blob: LayerBlob, noted: Mapping[str, str] = _NOTHING) -> Descrip
         size=blob.size,
         annotations={**blob.annotations, **noted},
     )
+
+
+def _is_made_anew(layer: LayerRef, choice: CompressionChoice) -> bool:
+    """Whether a layer is written here that came with a cache: as the steps' own are, unless it is just what these would be."""
+    if not layer.is_cached or layer.blob is None or layer.diff_id is None:
+        return False
+    is_archive = layer.blob.digest == Digest(layer.diff_id)
+    return choice.latest is not None or (is_archive and choice.kind is not Compression.UNCOMPRESSED)
 
 
 def _pour(source: Source, sink: Sink) -> None:

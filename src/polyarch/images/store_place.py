@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from functools import partial
 
 from polyarch.digest import Digest
-from polyarch.errors import NotFound, PolyarchError, RemoteError
+from polyarch.errors import IntegrityError, NotFound, PolyarchError, RemoteError, about_blob
 from polyarch.golang.json import compact
 from polyarch.images.place import BlobReader, OnBytes, Source, read_blob
 from polyarch.images.places import Places
@@ -55,7 +55,7 @@ class Fetcher:
             if is_missing:
                 started = time.time()
                 tell = partial(self.shown.status, blob.digest, total=blob.size, started=started)
-                with self.bound:
+                with self.bound, about_blob(blob.digest):
                     self._fetch_from(map(self.places.at, sources), blob, tell)
                 tell(blob.size, is_done=True)
 
@@ -79,7 +79,7 @@ class Fetcher:
         for source in sources:
             try:
                 return self._fetch(blob, source, on_bytes)
-            except (NotFound, RemoteError) as error:
+            except (NotFound, RemoteError, IntegrityError) as error:
                 failure = error
         raise failure
 

@@ -34,6 +34,7 @@ __all__ = [
     "Sink",
     "TarWriter",
     "header",
+    "padding",
 ]
 
 BLOCK = 512
@@ -95,9 +96,9 @@ class TarWriter:
 
     def add(self, entry: Entry, content: bytes = b"") -> None:
         """Append an entry with its whole content, whose length must be `entry.size`."""
-        self._put(header(entry))
+        self.put(header(entry))
         if content:
-            self._put(content + _padding(len(content)))
+            self.put(content + padding(len(content)))
 
     def add_file(self, entry: Entry, descriptor: int) -> None:
         """Append an entry with `entry.size` bytes that are read from the file descriptor.
@@ -117,20 +118,21 @@ class TarWriter:
                 )
             left -= len(data)
             # Small files are most of many archives, and one piece is handed on sooner than three.
-            end = b"" if left else _padding(entry.size)
+            end = b"" if left else padding(entry.size)
             if len(data) <= _SMALL:
-                self._put(start + data + end)
+                self.put(start + data + end)
             else:
                 for piece in (start, data, end):
-                    self._put(piece)
+                    self.put(piece)
             start = b""
 
     def end(self) -> None:
         """Write the end of the archive: two blocks of zeros and nothing more, as Go does."""
-        self._put(_ZEROS + _ZEROS)
+        self.put(_ZEROS + _ZEROS)
         self._flush()
 
-    def _put(self, data: bytes) -> None:
+    def put(self, data: bytes) -> None:
+        """Append bytes that are part of an entry: its header, content and padding."""
         self._pending.append(data)
         self._pending_size += len(data)
         if self._pending_size >= _CHUNK:
@@ -142,7 +144,8 @@ class TarWriter:
         self._sink.write(pending[0] if len(pending) == 1 else b"".join(pending))
 
 
-def _padding(size: int) -> bytes:
+def padding(size: int) -> bytes:
+    """Return what fills the last block of a content of `size` bytes."""
     return _ZEROS[: -size % BLOCK]
 
 
@@ -273,7 +276,7 @@ def _pax(name: bytes, records: Mapping[bytes, bytes]) -> bytes:
     own_name = _ascii(b"/".join(parts))[:100].rstrip(b"/")
     head = _HEAD % (_field(own_name, 100), 0, 0, 0, len(body), 0)
     tail = b"x%bustar\x0000%b" % (bytes(100), bytes(247))
-    return _with_checksum(head, tail) + body + _padding(len(body))
+    return _with_checksum(head, tail) + body + padding(len(body))
 
 
 def _record(key: bytes, value: bytes) -> bytes:

@@ -19,6 +19,7 @@ from polyarch.engine.parts import Built, Part
 from polyarch.engine.together import Seat, Together
 from polyarch.errors import Cancelled, InputError, PolyarchError
 from polyarch.graph.op import GitOp, HttpOp
+from polyarch.pipeline.caching import without_lost
 from polyarch.pipeline.company import Company, Meaning
 from polyarch.pipeline.contexts import ContextTrees
 from polyarch.pipeline.directories import Directories
@@ -30,6 +31,7 @@ from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 from polyarch.threads import Once, caught
 from polyarch.worker.image_resolver import ImageResolver
+from polyarch.worker.reach import Reach
 from polyarch.worker.source_image import ImageSource
 
 if TYPE_CHECKING:
@@ -80,15 +82,24 @@ def bake_on(
             raise
         except PolyarchError as error:
             return BakeResult(errors={name: error})
-    own = CancelToken()
-    unregister = cancel.on_cancel(own.cancel)
-    try:
-        builds = Builds(engine, requests, names, own, keeps_going=keeps_going)
-        baked = builds.run(sink)
-    finally:
-        unregister()
-    cancel.check()
-    return baked
+    sinks = {name: sink(name) for name in names}
+    reach = Reach()
+    while True:
+        own = CancelToken()
+        unregister = cancel.on_cancel(own.cancel)
+        try:
+            builds = Builds(engine, requests, names, own, keeps_going=keeps_going, reach=reach)
+            baked = builds.run(sinks.__getitem__)
+        finally:
+            unregister()
+        cancel.check()
+        lost = [
+            without_lost(reach, error, sinks[name])
+            for name, error in baked.errors.items()
+            if error.blob
+        ]
+        if not any(lost):
+            return baked
 
 
 def ordered(requests: Mapping[str, BuildRequest]) -> list[str]:
@@ -130,8 +141,10 @@ class Builds:
         cancel: CancelToken,
         *,
         keeps_going: bool,
+        reach: Reach | None = None,
     ) -> None:
         self.engine = engine
+        self.reach = reach or Reach()
         self.requests = requests
         self.cancel = cancel
         self.keeps_going = keeps_going
@@ -274,6 +287,7 @@ class _Beside(Company):
         self._name = name
         self.seat = seat
         self._builds = builds
+        self.reach = builds.reach
         self._used: list[Meaning] = []
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from polyarch.digest import Digest
@@ -22,7 +23,7 @@ from polyarch.exporter.outputs import IMAGE_TYPES
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.pipeline.asked import Asked, read_request
 from polyarch.pipeline.attesting import Attesting, Noted, targets_of
-from polyarch.pipeline.caching import Caching, open_caches
+from polyarch.pipeline.caching import Caching, open_caches, without_lost_layers
 from polyarch.pipeline.company import ALONE, Company, Meaning
 from polyarch.pipeline.early import pushing_early
 from polyarch.pipeline.listing import Listing
@@ -74,7 +75,7 @@ def build_on(
             engine=engine,
             asked=asked,
             reading=reading,
-            images=engine.images(reading.sink),
+            images=engine.images(reading.sink, company.reach),
             cancel=cancel,
             company=company,
         )
@@ -123,11 +124,18 @@ class _Build:
 
     def carry_out(self, understood: _Understood, explain: Explain) -> BuildResult:
         """Solve the graph, and make what was asked for of its results."""
+        announced = Announced.of(self.asked.request.outputs, self.reading.sink)
+        if self.engine.caller is not None:
+            self.engine.caller.bring(understood.graph, self.reading.sink)
+        attempt = partial(self._attempt, understood, announced, explain)
+        # One of several doesn't begin anew by itself: see `bake`.
+        return attempt() if self.company.has_others else without_lost_layers(self.images, attempt)
+
+    def _attempt(
+        self, understood: _Understood, announced: Announced, explain: Explain
+    ) -> BuildResult:
         engine, request, graph = self.engine, self.asked.request, understood.graph
-        announced = Announced.of(request.outputs, self.reading.sink)
         attesting = self._attesting(understood)
-        if engine.caller is not None:
-            engine.caller.bring(graph, self.reading.sink)
         with (
             pushing_early(request, self.images.places(self.cancel)) as early,
             _ahead(engine, graph, request.outputs, understood.read.options, early) as ahead,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from polyarch.dockerfile.lowering.lower import Lowered
 from polyarch.engine.engine import Engine
@@ -13,12 +13,14 @@ from polyarch.errors import PolyarchError, RemoteError
 from polyarch.exporter.layers import CompressionChoice
 from polyarch.golang.strconv import find_bool
 from polyarch.graph.graph import Graph
+from polyarch.oci.base import PIECES
 from polyarch.oci.config import ImageConfig
-from polyarch.progress import CancelToken
+from polyarch.progress import CancelToken, Sink, step
 from polyarch.record import frozen
 from polyarch.request.caches import CACHES, CacheKind
 from polyarch.request.values import BuildRequest
 from polyarch.snapshot.stack import LayerStack
+from polyarch.worker.reach import Reach
 from polyarch.worker.source_image import ImageSource
 
 if TYPE_CHECKING:
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from polyarch.caches.session import CacheSession
     from polyarch.request.result import CacheUse
 
-__all__ = ["Caching", "open_caches"]
+__all__ = ["Caching", "open_caches", "without_lost", "without_lost_layers"]
+
+_T = TypeVar("_T")
 
 _INLINE_ARG = "BUILDKIT_INLINE_CACHE"
 """The build argument that asks for an inline cache where `--cache-to` isn't known."""
@@ -60,6 +64,27 @@ def open_caches(
         yield session
     finally:
         session.abandon()
+
+
+def without_lost_layers(images: ImageSource, build: Callable[[], _T]) -> _T:
+    """Build; and once more each time that a layer of a cache turns out not to be had, without the results that have it."""
+    while True:
+        try:
+            return build()
+        except PolyarchError as error:
+            if not without_lost(images.reach, error, images.sink):
+                raise
+
+
+def without_lost(reach: Reach, error: PolyarchError, sink: Sink) -> bool:
+    """Tell whether a build that failed would do better without a layer of a cache; if so, say that, and do without it."""
+    source = reach.lose(error) if error.blob else None
+    if source is None:
+        return False
+    name = f"importing layers from {source.removeprefix(PIECES)}"
+    with suppress(RemoteError), step(sink, name):
+        raise RemoteError(f"{error}; the steps that it is of run again")
+    return True
 
 
 @frozen

@@ -17,6 +17,7 @@ from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, Sink
 from polyarch.record import frozen
 from polyarch.request.values import BuildRequest
+from polyarch.worker.reach import Reach
 from polyarch.worker.source_image import ImageSource
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Company:
     """A build by itself. Others are `polyarch.pipeline.bake`'s."""
 
     has_others = False
+    reach: Reach | None = None
+    """What is known of the layers of caches by all who are solved together; None if that is one by itself."""
 
     @property
     def linked(self) -> Callable[[str, Platform], Linked] | None:

@@ -20,7 +20,7 @@ from polyarch.exporter.outputs import Forms, check_outputs
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.graph.vertex import Vertex
 from polyarch.pipeline.attesting import Attesting, Noted, targets_of
-from polyarch.pipeline.caching import Caching, open_caches
+from polyarch.pipeline.caching import Caching, open_caches, without_lost_layers
 from polyarch.pipeline.early import pushing_early
 from polyarch.pipeline.listing import Listing
 from polyarch.pipeline.making import Announced, Making, Results
@@ -96,30 +96,34 @@ def build_definition_on(
         announced = Announced.of(request.outputs, reading.sink)
         if engine.caller is not None:
             engine.caller.bring(graph, reading.sink)
-        with (
-            pushing_early(request, images.places(cancel)) as early,
-            Ahead(engine.layers, (), frozenset()) as ahead,
-            open_caches(engine, images, request, graph, cancel) as session,
-        ):
-            sources = Sources(
-                contexts=frontend.trees(), images=images, remote=reading.remote, made=ahead.made
-            )
-            caching = Caching(
-                engine=engine, images=images, request=request, session=session, cancel=cancel
-            )
-            with caching.kept():
-                part = Part(graph=graph, sources=sources, request=request, caches=session)
-                built = engine.solve(part, cancel)
-            made = Results.of(lowered, graph, built)
-            making = Making(
-                dockers=engine.docker_engines(request.outputs),
-                caching=caching,
-                attesting=attesting,
-                ahead=ahead,
-                early=early,
-                given=_predicates(given, made, engine, images, cancel),
-            )
-            return making.carry_out(announced, made)
+
+        def attempt() -> BuildResult:
+            with (
+                pushing_early(request, images.places(cancel)) as early,
+                Ahead(engine.layers, (), frozenset()) as ahead,
+                open_caches(engine, images, request, graph, cancel) as session,
+            ):
+                sources = Sources(
+                    contexts=frontend.trees(), images=images, remote=reading.remote, made=ahead.made
+                )
+                caching = Caching(
+                    engine=engine, images=images, request=request, session=session, cancel=cancel
+                )
+                with caching.kept():
+                    part = Part(graph=graph, sources=sources, request=request, caches=session)
+                    built = engine.solve(part, cancel)
+                results = Results.of(lowered, graph, built)
+                making = Making(
+                    dockers=engine.docker_engines(request.outputs),
+                    caching=caching,
+                    attesting=attesting,
+                    ahead=ahead,
+                    early=early,
+                    given=_predicates(given, results, engine, images, cancel),
+                )
+                return making.carry_out(announced, results)
+
+        return without_lost_layers(images, attempt)
 
 
 def _check_outputs(

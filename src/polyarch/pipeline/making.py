@@ -17,7 +17,7 @@ from polyarch.exporter.assembled import Assembled
 from polyarch.exporter.counting import counting
 from polyarch.exporter.export import Exporter
 from polyarch.exporter.forms import Form, form_of
-from polyarch.exporter.layers import CompressionChoice, ExportedLayer
+from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.outputs import (
     IMAGE_TYPES,
     Engines,
@@ -265,7 +265,6 @@ class Making:
         )
 
         def layers(part: Lowered, stack: LayerStack) -> tuple[ExportedLayer, ...]:
-            self._unpack(part, stack, form.choice)
             counted = counting(shown, str(part.platform) if len(results.lowered) > 1 else "")
             blobs = replace(self.engine.layers, counted=counted, fetch=fetcher.ensure)
             if is_early and self.early is not None:
@@ -294,12 +293,6 @@ class Making:
             types=form.types,
             has_referrers=self.attesting.request.attest_as == "referrers",
         )
-
-    def _unpack(self, part: Lowered, stack: LayerStack, choice: CompressionChoice) -> None:
-        """Bring the layers here that came with a cache in another form than an image has them."""
-        needed = [each for each in stack.layers if self.engine.layers.needs(each, choice)]
-        if needed:
-            self.images.ensure_unpacked(LayerStack(layers=tuple(needed)), part.vertex, self.cancel)
 
 
 def _result(export: Export | None, request: BuildRequest, built: Built) -> BuildResult:

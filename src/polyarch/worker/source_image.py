@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.digest import DiffID, Digest
-from polyarch.errors import Cancelled, IntegrityError, OutOfReach, PolyarchError
+from polyarch.errors import Cancelled, IntegrityError, OutOfReach, PolyarchError, about_blob
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
 from polyarch.images.known import missing_image
@@ -40,6 +40,7 @@ from polyarch.store.store import Store
 from polyarch.threads import side_by_side
 from polyarch.worker.image_resolver import ImageResolver
 from polyarch.worker.pace import Pace
+from polyarch.worker.reach import Reach
 
 if TYPE_CHECKING:
     from polyarch.layer.tarread import Source as TarSource
@@ -78,7 +79,7 @@ class ImageSource:
     """Places of caches that are neither registries nor layouts, by the names that their layers remember."""
     elsewhere: dict[Digest, str] = field(default_factory=dict, compare=False, repr=False)
     """Where else blobs are, beside where their images have them: in caches of other builders."""
-    reached: dict[Digest, bool] = field(default_factory=dict, compare=False, repr=False)
+    reach: Reach = field(default_factory=Reach, compare=False, repr=False)
 
     pace: Pace = field(default_factory=Pace, compare=False)
 
@@ -91,17 +92,22 @@ class ImageSource:
 
         A cache may have lost them, which is no reason for a build to fail. Raises Cancelled.
         """
-        cached = [each for each in self._missing(stack) if each.is_cached]
-        return all(self._reaches(each, cancel) for each in cached)
+        cached = [each for each in stack.layers if each.is_cached]
+        missing = {each.snapshot for each in self._missing(stack)}
+        return all(
+            self.reach.has(each, partial(self._reaches, each, cancel))
+            if each.snapshot in missing
+            else self.reach.has(each, lambda: True)
+            for each in cached
+        )
 
     def _reaches(self, layer: LayerRef, cancel: CancelToken) -> bool:
         assert layer.blob is not None
-        digest = layer.blob.digest
-        if digest not in self.reached:
-            self.reached[digest] = self.store.blobs.has(digest, size=layer.blob.size) or any(
-                self._holds(source, layer.blob, cancel) for source in layer.sources
-            )
-        return self.reached[digest]
+        return self.store.blobs.has(layer.blob.digest, size=layer.blob.size) or any(
+            self._holds(source, layer.blob, cancel)
+            for source in layer.sources
+            if source not in self.reach.gone
+        )
 
     def _holds(self, source: str, blob: Descriptor, cancel: CancelToken) -> bool:
         try:
@@ -135,8 +141,9 @@ class ImageSource:
         return _size(self._missing(stack))
 
     def _unpack(self, layer: LayerRef, vertex: Vertex, cancel: CancelToken) -> None:
+        assert layer.blob is not None
         name = f"unpack-{layer.snapshot}"
-        with self.store.locks.exclusive(name, check=cancel.check):
+        with self.store.locks.exclusive(name, check=cancel.check), about_blob(layer.blob.digest):
             if self.snapshotter.exists(layer.snapshot):
                 return
             pieces = self._pieces(layer, cancel)
