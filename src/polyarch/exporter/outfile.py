@@ -61,14 +61,16 @@ def write_output(destination: str, write: Callable[[Sink], None]) -> None:
 
 
 @contextmanager
-def made_directory(directory: Path) -> Iterator[None]:
+def made_directory(directory: Path, mode: int = 0o755) -> Iterator[None]:
     """Make a directory with those above it, as far as they are missing; they go again if the rest fails.
+
+    `mode` is that of the directory itself.
 
     Raises OSError.
     """
     missing = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
     try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
         yield
     except BaseException:
         for each in missing:

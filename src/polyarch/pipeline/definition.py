@@ -15,7 +15,7 @@ from polyarch.dockerfile.lowering.lowering import BaseImages
 from polyarch.engine.engine import Engine
 from polyarch.engine.parts import Part, Sources
 from polyarch.exporter.ahead import Ahead
-from polyarch.exporter.forms import check_forms
+from polyarch.exporter.forms import as_before, check_forms
 from polyarch.exporter.outputs import Forms, check_outputs
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.graph.vertex import Vertex
@@ -78,10 +78,12 @@ def build_definition_on(
         lowered = listing.prepared(lowered)
         forms = Forms(
             platforms=len(lowered),
+            listed=tuple(each.platform for each in lowered),
             is_index=lowered[0].is_multi_platform,
             is_attested=options.is_for_files or bool(given),
             is_attested_inline=options.provenance is not None,
         )
+        request = replace(request, outputs=as_before(request.outputs, forms))
         check_outputs(request.outputs, forms)
         check_forms(request.outputs, forms)
         attesting = Attesting(
