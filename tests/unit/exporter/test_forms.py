@@ -119,6 +119,12 @@ def test_names_as_they_are() -> None:
     assert names(output(name="a:1,b")) == (["a:1", "b"], ["a:1", "b"], ["a:1", "b"])
 
 
+def test_names_in_layouts_have_tags() -> None:
+    asked = Output(type="oci", attributes={"name": "a:1,b"})
+
+    assert names(asked)[0] == ["a:1", "b:latest"]
+
+
 def test_names_by_the_digest_alone() -> None:
     by_digest = [f"a@{DIGEST}"]
 
