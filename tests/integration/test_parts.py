@@ -35,10 +35,14 @@ def test_parts_become_what_one_build_makes(root: Person, registry: RealRegistry)
     who.run("build", "--shard=linux/arm64", *told, ".").check()
     pushed = json.loads((who.work / "told").read_text())["containerimage.digest"]
 
+    # A join that was killed.
+    (who.work / ".polyarch-join-left/blobs").mkdir(parents=True)
+
     by_files = who.run("join", "amd64", "arm64.tar", "-t", f"{name}:v1", "--push").check().out
     by_digest = who.run("join", "amd64", f"{name}@{pushed}", "-o", "joined.tar").check().out
 
     assert by_files == by_digest == whole.check().out
+    assert not list(who.work.glob(".polyarch-join-*"))
     raw = ("inspect", "--raw", "--tls-verify=false", f"docker://{name}:v1")
     listed = json.loads(who.run_other("skopeo", *raw).check().out)["manifests"]
     assert [each["platform"]["architecture"] for each in listed] == ["amd64", "arm64"]

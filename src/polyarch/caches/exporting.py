@@ -83,7 +83,7 @@ class CacheExporter:
         try:
             with step(self.sink, _STEPS[entry.type]) as shown:
                 with shown.part("preparing build cache for export"):
-                    choice = _choice(entry)
+                    choice = CompressionChoice.of(entry.attributes)
                     is_max = entry.attributes.get("mode") == "max"
                     cache = self._gather(facts, choice, shown, is_max=is_max)
                 self._write(entry, cache, shown)
@@ -195,11 +195,6 @@ class _Layers:
 
 def _snapshots(stacks: Iterable[LayerStack]) -> frozenset[SnapshotID]:
     return frozenset(name for each in stacks for name in each.snapshots)
-
-
-def _choice(entry: CacheEntry) -> CompressionChoice:
-    kind, level = (entry.attributes.get(key, "") for key in ("compression", "compression-level"))
-    return CompressionChoice.parse(kind, level)
 
 
 def _manifest(

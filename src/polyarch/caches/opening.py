@@ -160,15 +160,12 @@ class _Opening:
             cancel=token,
             shown=Step(ignore_events, "", sha256(b"")),
         )
-        kind, level = (
-            entry.attributes.get(key, "") for key in ("compression", "compression-level")
-        )
         push = LayerPush(
             self._layers,
             images.snapshotter,
             StorePlace(fetcher=fetcher),
             store.place,
-            CompressionChoice.parse(kind, level),
+            CompressionChoice.of(entry.attributes),
             needs_blobs=any(each.type in IMAGE_TYPES for each in self._request.outputs),
         )
 

@@ -26,6 +26,7 @@ from polyarch.oci.fields import read_document
 from polyarch.oci.reference import Reference
 from polyarch.paths import docker_config_directory
 from polyarch.platforms import Platform, from_words, normalize
+from polyarch.progress import current_token
 from polyarch.record import frozen
 
 __all__ = ["DockerEngine", "address_at", "find_address", "find_engine"]
@@ -98,10 +99,16 @@ class DockerEngine:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
+        token = current_token()
         try:
             with connect(self.address) as connection:
-                yield connection
+                forget = token.on_cancel(connection.break_off)
+                try:
+                    yield connection
+                finally:
+                    forget()
         except (OSError, ValueError) as error:
+            token.check()
             raise MachineError(f"the docker engine at {self.address} broke off: {error}") from error
 
 

@@ -7,7 +7,7 @@ the levels are those of docker buildx's `--annotation`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from polyarch.errors import InputError
 from polyarch.pattern import pattern
@@ -59,13 +59,30 @@ class Annotations:
         return Annotations(entries=tuple(entries))
 
     def find(self, level: str, platform: Platform | None = None) -> dict[str, str]:
-        """Return the annotations of one level, sorted by key: those for `platform` and those for all."""
+        """Return the annotations of one level, sorted by key: those for `platform` and those for all.
+
+        An index is for all platforms, whatever its annotations say: as in BuildKit, they are its own.
+        """
+        is_whole = level in {INDEX, INDEX_DESCRIPTOR}
         found = {
             each.key: each.value
             for each in self.entries
-            if each.level == level and each.platform in {None, platform}
+            if each.level == level and (is_whole or each.platform in {None, platform})
         }
         return dict(sorted(found.items()))
+
+    def check_platforms(self, platforms: Sequence[Platform]) -> None:
+        """Raise InputError for an annotation of a platform that isn't one of several.
+
+        Where there is but one, what is for others is left out, as in BuildKit: a setting may be shared by
+        builds of one platform each.
+        """
+        for each in self.entries if len(platforms) > 1 else ():
+            if each.platform is not None and each.platform not in platforms:
+                raise InputError(
+                    f"invalid annotation: no platform {each.platform} found in source",
+                    hint="the build is for " + ", ".join(map(str, platforms)),
+                )
 
 
 def annotated(outputs: Iterable[Output], asked: Iterable[Annotation]) -> tuple[Output, ...]:

@@ -66,9 +66,9 @@ def assemble(
         diff_ids=tuple(layer.diff_id for layer in layers),
         created=next((entry.created for entry in reversed(history) if entry.created), ""),
     )
-    config_document = document(
-        types.named(media.OCI_CONFIG), compact(whole.to_json(), sort_keys=True)
-    )
+    # BuildKit puts a config together as a map of parts that Go's structs wrote, each in its own order.
+    parts = dict(sorted(whole.to_json().items()))
+    config_document = document(types.named(media.OCI_CONFIG), compact(parts))
     manifest: JSONObject = {
         "schemaVersion": 2,
         "mediaType": types.named(media.OCI_MANIFEST),

@@ -51,13 +51,29 @@ def _added(
     found: dict[str, bytes] = {}
     for predicate in wanted:
         path = PurePosixPath(prefix + PurePosixPath(predicate.filename).name)
-        name = f"{path.stem}.{tree.directory}{path.suffix}" if is_mixed else str(path)
+        if is_mixed:
+            path = path.with_name(f"{path.stem}.{tree.directory}{path.suffix}")
+        name = str(path)
+        _check_place(tree, path)
         if name in found:
             raise InputError(
                 f"duplicate attestation path name {name}", hint="give one another filename"
             )
         found[name] = predicate.statement(subjects, is_file=True)
     return found
+
+
+def _check_place(tree: FileTree, path: PurePosixPath) -> None:
+    """Raise InputError for a prefix that leads out of the result, as it is written or by a link in it."""
+    is_inside = not path.is_absolute() and ".." not in path.parts
+    above = [tree.root / each for each in path.parents if each.parts] if is_inside else []
+    if not is_inside or any(
+        each.is_symlink() or (each.exists() and not each.is_dir()) for each in above
+    ):
+        raise InputError(
+            f"attestation path {path} leads out of the result",
+            hint=f"give another {_PREFIX}",
+        )
 
 
 def _subjects(tree: FileTree) -> tuple[Subject, ...]:

@@ -16,11 +16,12 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from polyarch.exporter.files import check_same, walk
+from polyarch.exporter.files import check_same, directories_above, walk
 from polyarch.exporter.moves import Moves, MovesLost, open_directory
 from polyarch.exporter.outfile import made_directory
 from polyarch.exporter.result import FileTree
@@ -93,7 +94,8 @@ def _is_stage(name: str) -> bool:
 @contextmanager
 def _opened(directory: Path) -> Iterator[int]:
     """Open a directory that is made if it is missing, and goes again if the rest fails."""
-    with made_directory(directory):
+    # As buildx has it: who else may see what was built is for its user to say.
+    with made_directory(directory, 0o700):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             yield descriptor
@@ -178,8 +180,9 @@ class _Writer:
             self._tree(tree, prefix)
             for name, data in tree.added.items():
                 self._add(prefix + name, data)
-            if prefix and self._options.epoch is not None:
-                self._date(tree.directory, self._options.epoch * _SECOND)
+            if prefix:
+                # It is no file of the result, so it has no time but the epoch, as in BuildKit.
+                self._date(tree.directory, 0)
 
     def _tree(self, tree: FileTree, prefix: str) -> None:
         directories = []
@@ -203,6 +206,10 @@ class _Writer:
             self._date(name, status.st_mtime_ns)
 
     def _add(self, name: str, data: bytes) -> None:
+        for above in directories_above(name):
+            with suppress(FileExistsError):
+                os.mkdir(above, mode=0o755, dir_fd=self._stage)
+                self._date(above, time.time_ns())
         # What the result has of that name makes way, as in BuildKit, which lays the one over the other.
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._stage)

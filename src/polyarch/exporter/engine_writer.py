@@ -9,15 +9,16 @@ neither                           nothing: the image stays in our own store
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import BinaryIO, cast
 
+from polyarch.digest import Digest
 from polyarch.exporter.assemble import ImageResult
 from polyarch.exporter.counting import CountingSink
 from polyarch.exporter.layout import write_archive, write_docker_archive
 from polyarch.exporter.outfile import Whole
-from polyarch.exporter.outputs import EngineKind, ImageEngine
+from polyarch.exporter.outputs import EngineKind, Engines, ImageEngine, is_for_engine
 from polyarch.exporter.result import Export
 from polyarch.exporter.writer import Writer
 from polyarch.images.archive import BlobFiles
@@ -30,7 +31,7 @@ from polyarch.record import replace
 from polyarch.request.values import Output
 from polyarch.store.trouble import store_trouble
 
-__all__ = ["EngineWriter"]
+__all__ = ["EngineWriter", "loaded_config"]
 
 _NONE = "keeping it in polyarch's own store, as no docker engine listens and there is no podman"
 
@@ -117,6 +118,20 @@ class EngineWriter(Writer):
             path.unlink()
             write(CountingSink(Whole(archive.fileno()), count))
             return _load(engine, cast("BinaryIO", archive))
+
+
+def loaded_config(outputs: Iterable[Output], engines: Engines, export: Export) -> Digest | None:
+    """Return by what an engine knows the image that it took out of an index; None if it keeps all of it, or there is none.
+
+    Raises MachineError.
+    """
+    for output in filter(is_for_engine, outputs):
+        engine = engines.get(output.attributes.get("context", ""))
+        if engine is not None and engine.kind() is EngineKind.SINGLE:
+            several = len(export.images) > 1
+            found = _serving(export, engine.platform()) if several else export.images[0]
+            return None if found is None else found.config.descriptor.digest
+    return None
 
 
 def _write_layout(export: Export, blobs: BlobFiles, sink: Sink) -> None:

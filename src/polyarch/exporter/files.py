@@ -10,7 +10,8 @@ import filecmp
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from polyarch.errors import InputError
@@ -30,7 +31,7 @@ from polyarch.layer.tar import (
 )
 from polyarch.progress import check_cancelled
 
-__all__ = ["check_same", "walk", "write_tar"]
+__all__ = ["check_same", "directories_above", "walk", "write_tar"]
 
 _CAPABILITY = "security.capability"
 _SECOND = 1_000_000_000
@@ -85,27 +86,63 @@ def check_same(path: str, first: FileTree, second: FileTree) -> None:
 def write_tar(
     trees: Sequence[FileTree], sink: Sink, *, split: bool, epoch: int | None = None
 ) -> None:
-    """Write the files as a tar archive. Raises InputError for platforms that differ."""
+    """Write the files as a tar archive, sorted by name. Raises InputError for platforms that differ."""
     writer = TarWriter(sink)
     written: dict[str, FileTree] = {}
-    for tree in trees:
+    for tree in sorted(trees, key=lambda each: each.directory) if split else trees:
         prefix = f"{tree.directory}/" if split else ""
         if split:
-            writer.add(Entry(name=tree.directory, kind=DIRECTORY, mode=0o755))
+            directory = Entry(name=tree.directory, kind=DIRECTORY, mode=0o755)
+            writer.add(directory if epoch is None else _timed(directory, epoch))
+            written = {}
+        above: set[str] = set()
         links: dict[tuple[int, int], str] = {}
-        for path, entry in walk(str(tree.root)):
-            if not split and path in written:
+        for path, entry in _with_added(tree):
+            if entry is None:
+                for made, data in _added_members(tree, path, written.keys() | above, epoch):
+                    writer.add(made._replace(name=prefix + made.name), data)
+                    above.add(made.name)
+            elif path in written:
                 check_same(path, written[path], tree)
-                continue
-            written[path] = tree
-            member = _member(prefix + path, entry, links)
-            if member is not None:
-                _add(writer, member if epoch is None else _timed(member, epoch), entry)
-        for name, data in tree.added.items():
-            mtime = (int(time.time()) if epoch is None else epoch) * _SECOND
-            size = len(data)
-            writer.add(Entry(name=prefix + name, mode=0o600, size=size, mtime_ns=mtime), data)
+            else:
+                written[path] = tree
+                member = _member(prefix + path, entry, links)
+                if member is not None:
+                    _add(writer, member if epoch is None else _timed(member, epoch), entry)
     writer.end()
+
+
+def directories_above(path: str) -> Iterator[str]:
+    """Yield the directories that a relative path leads through, from the top."""
+    return accumulate(path.split("/")[:-1], lambda one, other: f"{one}/{other}")
+
+
+def _with_added(tree: FileTree) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
+    """Yield all files of a tree, sorted by name; None for what was added, in whose place there is nothing else."""
+    added = sorted(tree.added, key=_by_parts, reverse=True)
+    for path, entry in walk(str(tree.root)):
+        while added and _by_parts(added[-1]) <= _by_parts(path):
+            yield added.pop(), None
+        if path not in tree.added:
+            yield path, entry
+    for name in reversed(added):
+        yield name, None
+
+
+def _by_parts(path: str) -> list[str]:
+    return path.split("/")
+
+
+def _added_members(
+    tree: FileTree, path: str, written: Container[str], epoch: int | None
+) -> Iterator[tuple[Entry, bytes]]:
+    """Yield what the archive says of a file that was added, the directories first that it needs."""
+    mtime = (int(time.time()) if epoch is None else epoch) * _SECOND
+    for above in directories_above(path):
+        if above not in written:
+            yield Entry(name=above, kind=DIRECTORY, mode=0o755, mtime_ns=mtime), b""
+    data = tree.added[path]
+    yield Entry(name=path, mode=0o600, size=len(data), mtime_ns=mtime), data
 
 
 def _timed(member: Entry, epoch: int) -> Entry:

@@ -23,7 +23,7 @@ from polyarch.layer.kinds import Compression
 from polyarch.record import frozen, replace
 from polyarch.request.values import Output
 
-__all__ = ["Form", "check_forms", "form_of"]
+__all__ = ["Form", "as_before", "check_forms", "form_of"]
 
 _VERSIONS = (10, 20, 30)
 """Versions of what BuildKit writes: 0.13, 0.15 and 0.31. Only the last one has OCI's media types by default."""
@@ -53,9 +53,7 @@ def form_of(output: Output, epoch: int | None) -> Form:
     """
     attributes = output.attributes
     epoch = epoch_of(output, epoch)
-    choice = CompressionChoice.parse(
-        attributes.get("compression", ""), attributes.get("compression-level", "")
-    )
+    choice = CompressionChoice.of(attributes)
     choice = replace(choice, is_forced=is_true(output, "force-compression"))
     if is_true(output, "rewrite-timestamp"):
         choice = replace(choice, latest=epoch)
@@ -70,6 +68,22 @@ def form_of(output: Output, epoch: int | None) -> Form:
     )
     _check(form, output)
     return form
+
+
+def as_before(outputs: Iterable[Output], forms: Forms) -> tuple[Output, ...]:
+    """Spell out what older versions of BuildKit do with what is attested: OCI's media types, which it needs.
+
+    Raises InputError for a version that there wasn't.
+    """
+    if not (forms.is_attested or forms.is_attested_inline):
+        return tuple(outputs)
+    old = {"oci-mediatypes": "true", "oci-artifact": "false"}
+    return tuple(
+        each
+        if each.type not in IMAGE_TYPES or _is_recent(each)
+        else replace(each, attributes={**old, **each.attributes})
+        for each in outputs
+    )
 
 
 def check_forms(outputs: Iterable[Output], forms: Forms) -> None:

@@ -68,19 +68,23 @@ class CompressionChoice:
     is_forced: bool = False
 
     @staticmethod
-    def parse(kind: str, level: str) -> CompressionChoice:
-        """Read the exporter's attributes `compression` and `compression-level`. Raises InputError."""
+    def of(attributes: Mapping[str, str]) -> CompressionChoice:
+        """Read the attributes `compression` and `compression-level` of outputs and caches. Raises InputError."""
+        kind, level = (
+            attributes.get("compression", Compression.GZIP),
+            attributes.get("compression-level"),
+        )
         try:
-            chosen = Compression(kind or "gzip")
+            chosen = Compression(kind)
         except ValueError:
             chosen = Compression.XZ
         if chosen not in _MEDIA_TYPES:
             raise InputError(
-                f"unsupported compression type {kind}",
+                f"unsupported compression type {kind}".rstrip(),
                 hint="use gzip, estargz, zstd or uncompressed",
             )
         try:
-            number = parse_int(level) if level else None
+            number = None if level is None else parse_int(level)
         except InputError as error:
             raise InputError(
                 f"non-integer value {level} specified for compression-level: {error}"

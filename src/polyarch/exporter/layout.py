@@ -41,7 +41,7 @@ def write_archive(export: Export, blobs: BlobFiles, sink: Sink, *, for_docker: b
         return
     if is_index(export.root.descriptor.media_type):
         raise InputError(
-            "docker exporter does not currently support exporting manifest lists",
+            "docker exporter does not support exporting manifest lists, use the oci exporter instead",
             hint="build for one platform, or use type=oci",
         )
     write_docker_archive(export, [(export.images[0], export.names)], blobs, sink)

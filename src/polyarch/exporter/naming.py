@@ -9,14 +9,19 @@ from polyarch.digest import Digest
 from polyarch.exporter.outputs import is_true, names_of, parse_name
 from polyarch.oci.reference import Reference
 from polyarch.record import replace
-from polyarch.request.values import Output
+from polyarch.request.values import Output, OutputType
 
 __all__ = ["image_names", "pushed_names", "stored_names"]
+
+_TAGGED = frozenset({OutputType.OCI, OutputType.DOCKER})
+"""Outputs whose names have tags, as readers of archives and engines expect them."""
 
 
 def image_names(output: Output, digest: Digest) -> tuple[Reference, ...]:
     """Return the names of an image, the one after `dangling-name-prefix` last. Raises InvalidReference."""
     names = names_of(output)
+    if output.type in _TAGGED:
+        names = tuple(parse_name(each.canonical) for each in names)
     prefix = output.attributes.get("dangling-name-prefix", "")
     if not prefix or (names and is_true(output, "danging-name-empty-only")):
         return names

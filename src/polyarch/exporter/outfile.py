@@ -52,23 +52,43 @@ def write_output(destination: str, write: Callable[[Sink], None]) -> None:
             with path.open("r+b" if path.is_block_device() else "wb", buffering=0) as stream:
                 write(Whole(stream.fileno()))
             return
-        with (
-            made_directory(path.parent),
-            replacing(path) as aside,
-            aside.open("xb", buffering=0) as stream,
-        ):
-            write(Whole(stream.fileno()))
+        with made_directory(path.parent), _whole_file(path) as descriptor:
+            write(Whole(descriptor))
 
 
 @contextmanager
-def made_directory(directory: Path) -> Iterator[None]:
+def _whole_file(path: Path) -> Iterator[int]:
+    """Give a new file that takes the place of `path` when the block ends well. Raises OSError.
+
+    It has no name before, where the file system can do without: a kill then leaves nothing.
+    """
+    try:
+        descriptor = os.open(path.parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
+    except OSError:
+        with replacing(path) as aside, aside.open("xb", buffering=0) as stream:
+            yield stream.fileno()
+        return
+    try:
+        yield descriptor
+        with replacing(path) as aside:
+            # The kernel follows this link only if it is asked to, for which Python wants a directory.
+            link = f"/proc/self/fd/{descriptor}"
+            os.link(link, aside, src_dir_fd=descriptor, follow_symlinks=True)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def made_directory(directory: Path, mode: int = 0o755) -> Iterator[None]:
     """Make a directory with those above it, as far as they are missing; they go again if the rest fails.
+
+    `mode` is that of the directory itself.
 
     Raises OSError.
     """
     missing = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
     try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
         yield
     except BaseException:
         for each in missing:

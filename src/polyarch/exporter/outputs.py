@@ -176,10 +176,11 @@ def annotations_of(output: Output, *, is_index: bool) -> Annotations:
 class Forms:
     """What is to be exported: of how many platforms; whether as an index even of one; whether with attestations.
 
-    `is_attested_inline` says that there are some of images alone.
+    `is_attested_inline` says that there are some of images alone; `listed` are the platforms, where they are known.
     """
 
     platforms: int
+    listed: tuple[Platform, ...] = ()
     is_index: bool = False
     is_attested: bool = False
     is_attested_inline: bool = False
@@ -199,7 +200,10 @@ def check_outputs(outputs: Sequence[Output], forms: Forms) -> None:
     """Refuse, before anything is built, what can't be exported. Raises InputError."""
     for output in outputs:
         _check(output, forms)
-        annotations_of(output, is_index=forms.makes_index(output))
+        # Files have nothing to hang annotations on: as in BuildKit, they pass over those for all outputs.
+        if output.type in IMAGE_TYPES:
+            found = annotations_of(output, is_index=forms.makes_index(output))
+            found.check_platforms(forms.listed)
 
 
 def _check(output: Output, forms: Forms) -> None:
@@ -249,7 +253,7 @@ def _check_place(output: Output, forms: Forms) -> None:
         raise InputError("tag is needed when pushing to registry", hint="name one with -t")
     if output.type == OutputType.DOCKER and output.destination and forms.is_list:
         raise InputError(
-            "docker exporter does not currently support exporting manifest lists",
+            "docker exporter does not support exporting manifest lists, use the oci exporter instead",
             hint="build for one platform and without attestations, or use type=oci",
         )
 

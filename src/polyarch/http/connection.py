@@ -176,6 +176,12 @@ class Connection:
         self._file.close()
         self._socket.close()
 
+    def break_off(self) -> None:
+        """Let whoever waits for the other side, in any thread, find that it hung up."""
+        # Not by the socket's own method: that of TLS forgets its session, which a reader is using.
+        with suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
     def is_stale(self) -> bool:
         """Tell whether the other side hung up, or said something unasked, while nobody listened."""
         timeout = self._socket.gettimeout()

@@ -1,4 +1,4 @@
-"""An archive of images -> the local store: what `docker save`, `podman save` and `skopeo` write.
+"""An archive of images, or a directory -> the local store: what `docker save`, `podman save` and `skopeo` write.
 
 The archive is an OCI layout, or has the older `manifest.json`, or both; it may be compressed. It is read once, from
 a pipe if need be: blobs go into the store as they come, verified where their names tell the digest. Names are set last.
@@ -17,6 +17,7 @@ from polyarch.digest import Digest, parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest, InvalidReference
 from polyarch.golang.json import compact, read_json
 from polyarch.images.local import keep_image, manifests_of
+from polyarch.images.members import DirectoryMembers, Members
 from polyarch.layer.compress import decompressed, detect
 from polyarch.layer.kinds import Compression
 from polyarch.layer.tar import FILE, HARD_LINK, SYMLINK, Entry
@@ -33,7 +34,7 @@ from polyarch.progress import CancelToken, cancellable
 from polyarch.record import field, frozen, mutable
 from polyarch.store.store import Store
 
-__all__ = ["LoadedImage", "load_images"]
+__all__ = ["LoadedImage", "load_directory", "load_images"]
 
 _BLOBS = "blobs/"
 _DOCUMENTS = frozenset({"index.json", "manifest.json"})
@@ -60,12 +61,26 @@ def load_images(
 
     Raises InvalidLayer for what is no archive, IntegrityError for one that is damaged or lacks something, StoreError.
     """
-    contents = _Contents(store=store)
     with cancellable(cancel), decompressed(stream) as plain:
-        reader = TarReader(plain)
-        for entry in reader:
-            cancel.check()
-            contents.take(entry, reader)
+        return _load(store, TarReader(plain), cancel, keeps=keeps)
+
+
+def load_directory(store: Store, directory: str, *, cancel: CancelToken) -> tuple[LoadedImage, ...]:
+    """Read an image layout in a directory, or what an archive was unpacked into, as `load_images` reads archives.
+
+    Raises IntegrityError for what is damaged or lacks something, StoreError.
+    """
+    with cancellable(cancel):
+        return _load(store, DirectoryMembers(directory), cancel, keeps=True)
+
+
+def _load(
+    store: Store, members: Members, cancel: CancelToken, *, keeps: bool
+) -> tuple[LoadedImage, ...]:
+    contents = _Contents(store=store)
+    for entry in members:
+        cancel.check()
+        contents.take(entry, members)
     images = tuple(contents.images())
     for image in images:
         _check_whole(store, image)
@@ -84,7 +99,7 @@ class _Contents:
     links: dict[str, str] = field(default_factory=dict)
     documents: dict[str, bytes] = field(default_factory=dict)
 
-    def take(self, entry: Entry, reader: TarReader) -> None:
+    def take(self, entry: Entry, reader: Members) -> None:
         """Take the next member."""
         name = posixpath.normpath(entry.name).lstrip("/")
         if len(self.files) + len(self.links) > _MOST_NAMES:
@@ -219,6 +234,11 @@ def _objects(data: bytes) -> Iterable[Fields]:
         found = read_json(data)
     except ValueError as error:
         raise IntegrityError(f"manifest.json of the archive is no JSON: {error}") from error
+    if isinstance(found, dict) and "schemaVersion" in found:
+        raise IntegrityError(
+            "it holds no image that can be loaded: manifest.json is that of one image, not a list of images",
+            hint="skopeo copy dir:DIRECTORY oci-archive:FILE.tar makes an archive of it",
+        )
     return Fields({"manifest": found}, "manifest.json").objects("manifest")
 
 

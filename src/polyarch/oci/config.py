@@ -96,26 +96,24 @@ class RunConfig:
     rest: Mapping[str, object] = _NO_REST
 
     def to_json(self) -> dict[str, object]:
-        """Return the JSON object."""
+        """Return the JSON object, keys in the order of BuildKit's."""
         written = _told({
             **self.rest,
             "User": self.user,
-            "ExposedPorts": {port: {} for port in self.exposed_ports},
+            "ExposedPorts": {port: {} for port in sorted(self.exposed_ports)},
             "Env": list(self.env),
             "Entrypoint": list(self.entrypoint),
             "Cmd": list(self.cmd),
-            "Volumes": {path: {} for path in self.volumes},
+            "Volumes": {path: {} for path in sorted(self.volumes)},
             "WorkingDir": self.working_dir,
-            "Labels": dict(self.labels),
+            "Labels": dict(sorted(self.labels.items())),
             "StopSignal": self.stop_signal,
             "ArgsEscaped": self.args_escaped,
-            "OnBuild": list(self.on_build),
-            "Shell": list(self.shell),
         })  # fmt: skip
         if self.healthcheck is not None:
             # It is there even if it is empty: then it stands for the default.
             written["Healthcheck"] = self.healthcheck.to_json()
-        return written
+        return {**written, **_told({"OnBuild": list(self.on_build), "Shell": list(self.shell)})}
 
     @staticmethod
     def from_fields(fields: Fields) -> RunConfig:
@@ -190,7 +188,7 @@ class ImageConfig:
     rest: Mapping[str, object] = _NO_REST
 
     def to_json(self) -> dict[str, object]:
-        """Return the JSON object; in images its keys are sorted, as BuildKit writes them."""
+        """Return the JSON object; in images its own keys are sorted, as BuildKit writes them, those of its parts aren't."""
         told = _told({**self.rest, "author": self.author, **platform_json(self.platform)})
         return {
             **told,

@@ -8,7 +8,7 @@ from polyarch.attest.options import AttestOptions, read_options
 from polyarch.dockerfile.lowering.lowering import LowerOptions
 from polyarch.engine.engine import Engine
 from polyarch.exporter.annotations import annotated
-from polyarch.exporter.forms import check_forms
+from polyarch.exporter.forms import as_before, check_forms
 from polyarch.exporter.outputs import Engines, check_outputs
 from polyarch.images.place import Seal
 from polyarch.pipeline.attesting import forms_of, with_arguments
@@ -53,7 +53,8 @@ def read_request(engine: Engine, request: BuildRequest, sink: Sink, cancel: Canc
     platforms = tuple(map(normalize, request.platforms or (host(),)))
     dockers = engine.docker_engines(request.outputs)
     options = lower_options(request, platforms, engine.environ)
-    forms = forms_of(request, attestations, options, len(platforms))
+    forms = forms_of(request, attestations, options, platforms)
+    request = replace(request, outputs=as_before(request.outputs, forms))
     check_outputs(request.outputs, forms)
     check_forms(request.outputs, forms)
     return Asked(

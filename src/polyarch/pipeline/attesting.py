@@ -59,12 +59,16 @@ def with_arguments(request: BuildRequest) -> BuildRequest:
 
 
 def forms_of(
-    request: BuildRequest, attestations: AttestOptions, options: LowerOptions, platforms: int
+    request: BuildRequest,
+    attestations: AttestOptions,
+    options: LowerOptions,
+    platforms: tuple[Platform, ...],
 ) -> Forms:
     """Return what outputs have to be able to hold."""
     is_listed = request.attest_as == "index"
     return Forms(
-        platforms=platforms,
+        platforms=len(platforms),
+        listed=platforms,
         is_index=options.is_multi_platform,
         is_attested=is_listed and attestations.is_for_files,
         is_attested_inline=is_listed and attestations.provenance is not None,

@@ -15,7 +15,7 @@ from polyarch.dockerfile.lowering.lowering import BaseImages
 from polyarch.engine.engine import Engine
 from polyarch.engine.parts import Part, Sources
 from polyarch.exporter.ahead import Ahead
-from polyarch.exporter.forms import check_forms
+from polyarch.exporter.forms import as_before, check_forms
 from polyarch.exporter.outputs import Forms, check_outputs
 from polyarch.graph.graph import Graph, GraphMaker
 from polyarch.graph.vertex import Vertex
@@ -76,7 +76,7 @@ def build_definition_on(
             options = replace(options, sbom=None)
         listing = Listing(options=options, request=request, images=resolver, maker=frontend.maker)
         lowered = listing.prepared(lowered)
-        _check_outputs(request, lowered, options, given)
+        request = _checked(request, lowered, options, given)
         attesting = Attesting(
             request=request,
             options=options,
@@ -126,18 +126,21 @@ def build_definition_on(
         return without_lost_layers(images, attempt)
 
 
-def _check_outputs(
+def _checked(
     request: BuildRequest, lowered: Sequence[Lowered], options: AttestOptions, given: Attestations
-) -> None:
-    """Refuse outputs that can't have what is to be built. Raises InputError."""
+) -> BuildRequest:
+    """Return a request with its outputs spelt out. Raises InputError for those that can't have what is to be built."""
     forms = Forms(
         platforms=len(lowered),
+        listed=tuple(each.platform for each in lowered),
         is_index=lowered[0].is_multi_platform,
         is_attested=options.is_for_files or bool(given),
         is_attested_inline=options.provenance is not None,
     )
+    request = replace(request, outputs=as_before(request.outputs, forms))
     check_outputs(request.outputs, forms)
     check_forms(request.outputs, forms)
+    return request
 
 
 def _all(given: Attestations) -> Iterator[tuple[Given, Vertex]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,9 +38,12 @@ from polyarch.progress import CancelToken, Sink, Step, step
 from polyarch.record import frozen, replace
 from polyarch.request.values import Output, OutputType
 from polyarch.store.store import Store
+from polyarch.store.trees import remove_tree
 from polyarch.store.trouble import output_trouble
 
 __all__ = ["Joined"]
+
+_SCRATCH = ".polyarch-join-"
 
 
 @frozen
@@ -72,9 +76,13 @@ class Joined:
 
     def write_file(self, destination: str) -> None:
         """Write it as an archive, "-" for standard output. Raises as `write_directory`."""
-        beside = Path.cwd() if destination in {"", "-"} else Path(destination).absolute().parent
-        with tempfile.TemporaryDirectory(prefix=".polyarch-join-", dir=beside) as name:
-            directory = Path(name)
+        is_stream = destination in {"", "-"}
+        beside = _somewhere() if is_stream else Path(destination).absolute().parent
+        with (
+            output_trouble("write to", beside),
+            made_directory(beside),
+            _scratch(beside) as directory,
+        ):
             self.write_directory(directory)
             blobs = _LayoutFiles(directory)
             entries = self._export([]).entries()
@@ -127,6 +135,34 @@ class Joined:
     def _export(self, images: Sequence[ImageResult]) -> Export:
         root = Document(descriptor=self.merged.descriptor, data=self.merged.data)
         return Export(root=root, images=tuple(images), names=self.names, created=time.time())
+
+
+def _somewhere() -> Path:
+    """Return a directory that can be written to, on a disk if possible."""
+    here = Path.cwd()
+    return here if os.access(here, os.W_OK) else Path(tempfile.gettempdir())
+
+
+@contextmanager
+def _scratch(beside: Path) -> Iterator[Path]:
+    """Make a directory for the time of the block, and remove those that were killed have left there. Raises OSError."""
+    for left in beside.glob(f"{_SCRATCH}*"):
+        with suppress(OSError), _locked(left) as descriptor:
+            if os.fstat(descriptor).st_uid == os.geteuid():
+                remove_tree(left)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=beside) as name, _locked(Path(name)):
+        yield Path(name)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[int]:
+    """Open a directory that nobody else uses, and let nobody else use it. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

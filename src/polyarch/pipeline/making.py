@@ -21,6 +21,7 @@ from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.outputs import (
     IMAGE_TYPES,
     Engines,
+    is_for_engine,
     is_loaded_whole,
     step_name,
 )
@@ -183,6 +184,12 @@ class Making:
         if result.config_digest is not None:
             is_whole = is_loaded_whole(announced.outputs, self.dockers)
             result = replace(result, is_loaded_whole=is_whole)
+        elif made.told is not None and any(map(is_for_engine, announced.outputs)):
+            # Builds that load nothing do without it.
+            from polyarch.exporter.engine_writer import loaded_config  # noqa: PLC0415
+
+            loaded = loaded_config(announced.outputs, self.dockers, made.told)
+            result = replace(result, loaded=loaded)
         return replace(result, caches=uses, changed=changed, provenance=made.said.told)
 
     def make(self, announced: Announced, results: Results) -> _Made:

@@ -53,7 +53,8 @@ class BuildResult:
     were emulated: QEMU's version, and the file or image. `caches` tells what caches of single steps were good for.
     `provenance` has, where that was asked for, the predicate of SLSA v0.2 in JSON by platform, by "" where there is one.
     `ref` is the build's name in the history, BUILDER/NODE/ID.
-    `is_loaded_whole` says that an engine has it which knows images by the digests of their roots.
+    `is_loaded_whole` says that an engine has it which knows images by the digests of their roots; `loaded` is the digest of
+    the config of the one that an engine took out of an index, as it keeps images of one platform.
     `changed` says whether the result is another one than that of the request's `if_changed`; None if it had none.
     `seconds` is how long all of it took, and `steps` tells that of each step, as they ended; the command
     line doesn't count them.
@@ -76,12 +77,13 @@ class BuildResult:
     seconds: float = 0.0
     steps: tuple[StepTime, ...] = ()
     is_loaded_whole: bool = False
+    loaded: Digest | None = None
 
     @property
     def image_id(self) -> Digest | None:
         """By what engines know the image: the digest of its config, if it is that of one platform, or of the root."""
         root = self.descriptor.digest if self.descriptor is not None else None
-        return root if self.is_loaded_whole else self.config_digest or root
+        return root if self.is_loaded_whole else self.config_digest or self.loaded or root
 
     @property
     def digest(self) -> Digest:

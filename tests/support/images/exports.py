@@ -53,7 +53,9 @@ class Results:
         self, stack: LayerStack, kind: str = "", level: str = ""
     ) -> tuple[ExportedLayer, ...]:
         """Return the layers of a stack as blobs."""
-        return self.blobs.export(stack, CompressionChoice.parse(kind, level), CancelToken())
+        asked = {"compression": kind, "compression-level": level}
+        choice = CompressionChoice.of({key: text for key, text in asked.items() if text})
+        return self.blobs.export(stack, choice, CancelToken())
 
     def image(self, stack: LayerStack, platform: Platform = AMD64, kind: str = "") -> ImageResult:
         """Return the image of a stack."""

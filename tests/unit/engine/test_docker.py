@@ -17,10 +17,11 @@ import pytest
 
 from polyarch.engine.dialing import Address
 from polyarch.engine.docker import DockerEngine, find_address, find_engine
-from polyarch.errors import InputError, MachineError, NotFound
+from polyarch.errors import Cancelled, InputError, MachineError, NotFound
 from polyarch.exporter.outputs import EngineKind
 from polyarch.oci.reference import parse
 from polyarch.platforms import linux
+from polyarch.progress import CancelToken, cancellable
 from tests.support.network.certificates import make_certificates, server_side
 
 ARCHIVE = b"an archive" * 1000
@@ -107,6 +108,29 @@ def test_a_refused_image(
 
     with pytest.raises(MachineError, match=f"refused the image: {why}$"):
         engine.load(io.BytesIO(ARCHIVE), len(ARCHIVE))
+
+
+def test_an_engine_that_says_nothing_is_left_when_the_build_ends(tmp_path: Path) -> None:
+    token = CancelToken()
+    engine = DockerEngine(address=Address(url=f"unix://{tmp_path}/mute"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "mute"))
+        listener.listen()
+
+        def hear() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(1)
+                token.cancel()
+                # The other side hangs up by itself.
+                while peer.recv(1 << 16):
+                    pass
+
+        thread = threading.Thread(target=hear)
+        thread.start()
+        with cancellable(token), pytest.raises(Cancelled):
+            engine.load(io.BytesIO(ARCHIVE), len(ARCHIVE))
+        thread.join()
 
 
 def test_an_engine_says_what_it_keeps(engine: DockerEngine, server: _Server) -> None:

@@ -27,6 +27,7 @@ from tests.support.images.platforms import AMD64, ARM64
         ({"annotation[linux/amd64].a": "1"}, MANIFEST, AMD64, {"a": "1"}),
         ({"annotation-index.a": "1", "annotation.a": "2"}, INDEX, None, {"a": "1"}),
         ({"annotation-index-descriptor.a": "1"}, INDEX_DESCRIPTOR, None, {"a": "1"}),
+        ({"annotation-index[linux/arm64].a": "1"}, INDEX, None, {"a": "1"}),
         ({"annotation-manifest-descriptor.a": "1"}, MANIFEST_DESCRIPTOR, AMD64, {"a": "1"}),
         ({"annotation.b": "1", "annotation.a": "2"}, MANIFEST, AMD64, {"a": "2", "b": "1"}),
         ({"name": "x", "annotations": "y"}, MANIFEST, AMD64, {}),
@@ -42,6 +43,16 @@ def test_annotations_of_attributes(
 def test_annotations_that_nobody_knows(name: str) -> None:
     with pytest.raises(InputError):
         Annotations.parse({name: "1"})
+
+
+def test_annotations_are_for_platforms_of_the_build() -> None:
+    found = Annotations.parse({"annotation-manifest[linux/arm64].a": "1", "annotation.b": "2"})
+
+    found.check_platforms((AMD64, ARM64))
+    # One setting may be shared by builds of one platform each.
+    found.check_platforms((AMD64,))
+    with pytest.raises(InputError, match="invalid annotation: no platform linux/arm64 found"):
+        found.check_platforms((AMD64, parse("linux/arm/v7")))
 
 
 def test_the_request_s_annotations_are_for_all_outputs() -> None:

@@ -15,7 +15,7 @@ from polyarch.exporter.assemble import ImageResult, assemble, assemble_index
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.golang.time import time_of
 from polyarch.oci import media
-from polyarch.oci.config import HistoryEntry, ImageConfig
+from polyarch.oci.config import HealthcheckConfig, HistoryEntry, ImageConfig, RunConfig
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.documents import document
 from polyarch.oci.fields import Fields
@@ -45,6 +45,26 @@ def telling(history: Sequence[object]) -> ImageConfig:
 def config_of(image: ImageResult) -> dict[str, Any]:
     config: dict[str, Any] = json.loads(image.config.data)
     return config
+
+
+def test_configs_are_written_as_buildkit_writes_them() -> None:
+    run = RunConfig(
+        user="u", cmd=("c",), labels={"b": "2", "a": "1"}, shell=("sh",), on_build=("RUN x",),
+        healthcheck=HealthcheckConfig(retries=1), exposed_ports=("80/tcp", "53/udp"),
+    )  # fmt: skip
+    history = HistoryEntry(
+        created_by="COPY", comment="c", empty_layer=True, created="2020-01-01T00:00:00Z"
+    )
+
+    image = assemble(replace(CONFIG, run=run, history=(history,)), [], ARM)
+
+    # Its own keys are sorted, and those of its parts stand as they do in Go's structs.
+    assert image.config.data.decode() == (
+        '{"architecture":"arm","config":{"User":"u","ExposedPorts":{"53/udp":{},"80/tcp":{}},"Cmd":["c"],'
+        '"Labels":{"a":"1","b":"2"},"Healthcheck":{"Retries":1},"OnBuild":["RUN x"],"Shell":["sh"]},'
+        '"created":"2020-01-01T00:00:00Z","history":[{"created":"2020-01-01T00:00:00Z","created_by":"COPY",'
+        '"comment":"c","empty_layer":true}],"os":"linux","rootfs":{"type":"layers","diff_ids":[]},"variant":"v7"}'
+    )
 
 
 def test_documents_are_named_by_their_bytes() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from polyarch.exporter.annotations import Annotations
 from polyarch.exporter.assembled import Assembled
 from polyarch.exporter.attested import attest
 from polyarch.exporter.attested_files import with_attestations
+from polyarch.exporter.directory import DirectoryOptions, write_files
+from polyarch.exporter.files import write_tar
 from polyarch.exporter.result import FileTree
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import OCI_MANIFEST, is_index
@@ -167,6 +171,35 @@ def test_files_have_statements_about_each(tmp_path: Path) -> None:
     assert json.loads(one.added["all-sbom.spdx.json"])["subject"] == [
         {"name": "bin/app", "digest": {"sha256": sha256(b"app").removeprefix("sha256:")}}
     ]
+
+
+@pytest.mark.root
+def test_a_prefix_may_name_directories(tmp_path: Path) -> None:
+    tree = FileTree(
+        platform=AMD64, root=plant(tmp_path / "root", {"a/zz": "", "b/a": "", "c": ""}), added={}
+    )
+    output = Output(type="local", attributes={"attestation-prefix": "b/x/all-"})
+    trees = with_attestations([tree], {AMD64: [FOR_ALL]}, output, is_mixed=False)
+
+    write_files(trees, tmp_path / "out", DirectoryOptions(split=False))
+    archive = io.BytesIO()
+    write_tar(trees, archive, split=False)
+
+    assert (tmp_path / "out/b/x/all-sbom.spdx.json").is_file()
+    with tarfile.open(fileobj=io.BytesIO(archive.getvalue())) as opened:
+        names = opened.getnames()
+    assert names == ["a", "a/zz", "b", "b/a", "b/x", "b/x/all-sbom.spdx.json", "c"]
+
+
+@pytest.mark.parametrize("prefix", ["../", "/etc/", "link/", "file/"])
+def test_a_prefix_leads_nowhere_else(tmp_path: Path, prefix: str) -> None:
+    root = plant(tmp_path / "root", {"link": "-> /etc", "file": ""})
+    output = Output(type="local", attributes={"attestation-prefix": prefix})
+
+    with pytest.raises(InputError, match="leads out of the result"):
+        with_attestations(
+            [FileTree(platform=AMD64, root=root)], {AMD64: [FOR_ALL]}, output, is_mixed=False
+        )
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -38,6 +39,15 @@ def test_whatever_is_in_the_way_is_replaced(tmp_path: Path, old: str, new: str) 
     write_files([tree], tmp_path / "out", FLAT)
 
     assert look_at(tmp_path / "out") == {**look_at(tree.root), "own": "mine"}
+
+
+def test_directories_that_the_result_does_not_have(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path / "tree", {"a": "text"})
+
+    write_files([tree], tmp_path / "up/out", DirectoryOptions(split=True))
+
+    assert stat.S_IMODE((tmp_path / "up/out").stat().st_mode) == 0o700
+    assert (tmp_path / "up/out/linux_amd64").stat().st_mtime == 0
 
 
 def test_names_of_one_file_stay_that(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from polyarch.exporter.engine_writer import EngineWriter
+from polyarch.exporter.engine_writer import EngineWriter, loaded_config
 from polyarch.exporter.outputs import EngineKind, ImageEngine
 from polyarch.exporter.result import FileTree
 from polyarch.exporter.writer import Work
@@ -105,6 +105,30 @@ def test_an_engine_of_one_platform_gets_a_tag_for_each(tmp_path: Path) -> None:
     (archive,) = engine.archives
     tags = [image["RepoTags"] for image in archive["manifest.json"]]
     assert tags == [["app:v1-amd64"], ["app:v1", "app:v1-arm64"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "platforms", "number"),
+    [
+        (EngineKind.SINGLE, (AMD64, ARM64), 1),
+        # Of an index of one platform there is nothing to choose.
+        (EngineKind.SINGLE, (AMD64,), 0),
+        (EngineKind.INDEXES, (AMD64, ARM64), None),
+    ],
+)
+def test_what_an_engine_knows_an_index_by(
+    tmp_path: Path, kind: EngineKind, platforms: tuple[Platform, ...], number: int | None
+) -> None:
+    results = Results(tmp_path / "store")
+    stack = results.stack({"f": "1"})
+    export = make_export([results.image(stack, each) for each in platforms], "app:1")
+
+    found = loaded_config([Output(type="docker")], {"": Engine(kind)}, export)
+
+    wanted = None if number is None else export.images[number].config.descriptor.digest
+    assert found == wanted
+    assert loaded_config([Output(type="docker")], {}, export) is None
+    results.store.close()
 
 
 def test_a_single_platform_has_the_name_alone(tmp_path: Path) -> None:

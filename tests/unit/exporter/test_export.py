@@ -100,6 +100,23 @@ def output(text: str, **attributes: str) -> Output:
 # Checks
 
 
+def test_annotations_are_for_images_alone() -> None:
+    files = output("local:out", **{"annotation-index.a": "1"})
+
+    check_outputs(
+        [files, output("tar:f", **{"annotation[linux/arm64].a": "1"})], Forms(platforms=1)
+    )
+    with pytest.raises(InputError, match="index annotations not supported"):
+        check_outputs([files, output("oci:f", **{"annotation-index.a": "1"})], Forms(platforms=1))
+
+
+def test_annotations_of_a_platform_that_is_not_built() -> None:
+    forms = Forms(platforms=2, listed=(AMD64, ARM64))
+
+    with pytest.raises(InputError, match="no platform linux/s390x found in source"):
+        check_outputs([output("oci:f", **{"annotation[linux/s390x].a": "1"})], forms)
+
+
 @pytest.mark.parametrize(
     ("outputs", "platforms"),
     [
@@ -127,7 +144,7 @@ def test_what_can_be_exported(outputs: list[Output], platforms: int) -> None:
         ([output("image", name=" , ", push="1")], "tag is needed when pushing to registry"),
         (
             [output("docker:f")],
-            "docker exporter does not currently support exporting manifest lists",
+            "docker exporter does not support exporting manifest lists, use the oci exporter instead",
         ),
         (
             [output("image", push="yes")],

@@ -49,6 +49,14 @@ def packed(*trees: FileTree, split: bool = False) -> tarfile.TarFile:
     return tarfile.open(fileobj=io.BytesIO(written.getvalue()))
 
 
+def test_platforms_of_an_archive_are_sorted(tmp_path: Path) -> None:
+    trees = [tree_of(tmp_path / str(each), {"a": ""}, each) for each in (ARM64, AMD64)]
+
+    names = packed(*trees, split=True).getnames()
+
+    assert names == ["linux_amd64", "linux_amd64/a", "linux_arm64", "linux_arm64/a"]
+
+
 @pytest.mark.root
 @given(files=TREES)
 @settings(max_examples=40, deadline=None)

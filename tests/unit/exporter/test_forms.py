@@ -6,7 +6,7 @@ import pytest
 
 from polyarch.digest import DiffID, sha256
 from polyarch.errors import InputError
-from polyarch.exporter.forms import check_forms, form_of
+from polyarch.exporter.forms import as_before, check_forms, form_of
 from polyarch.exporter.layers import ExportedLayer
 from polyarch.exporter.naming import image_names, pushed_names, stored_names
 from polyarch.exporter.outputs import Forms
@@ -56,6 +56,23 @@ def test_media_types_of_older_versions(version: str, says: str | None, is_oci: b
     assert form.types.is_oci is is_oci
 
 
+def test_what_is_attested_has_oci_s_media_types_in_older_versions_too() -> None:
+    old, said, new, files = (
+        output(compatibility_version="20"),
+        output(compatibility_version="20", oci_mediatypes="false"),
+        output(),
+        Output(type="local"),
+    )
+    forms = Forms(platforms=1, is_attested_inline=True)
+
+    before = as_before([old, said, new, files], forms)
+
+    assert [form_of(each, None).types.is_oci for each in before[:3]] == [True, False, True]
+    assert before[0].attributes["oci-artifact"] == "false"
+    assert before[2:] == (new, files)
+    assert as_before([old], Forms(platforms=1)) == (old,)
+
+
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
@@ -100,6 +117,12 @@ def names(asked: Output) -> tuple[list[str], list[str], list[str]]:
 
 def test_names_as_they_are() -> None:
     assert names(output(name="a:1,b")) == (["a:1", "b"], ["a:1", "b"], ["a:1", "b"])
+
+
+def test_names_in_layouts_have_tags() -> None:
+    asked = Output(type="oci", attributes={"name": "a:1,b"})
+
+    assert names(asked)[0] == ["a:1", "b:latest"]
 
 
 def test_names_by_the_digest_alone() -> None:

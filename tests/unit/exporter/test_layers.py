@@ -155,17 +155,23 @@ def test_an_upper_layer_holds_changes_alone(results: Results) -> None:
             'non-integer value fast specified for compression-level: strconv.ParseInt: parsing "fast": invalid syntax',
         ),
         ("gzip", "-1", "compression-level can't be negative: -1"),
+        (
+            "gzip",
+            "",
+            'non-integer value  specified for compression-level: strconv.ParseInt: parsing "": invalid syntax',
+        ),
+        ("", "1", "unsupported compression type"),
     ],
 )
 def test_what_can_not_be_written_is_refused(kind: str, level: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        CompressionChoice.parse(kind, level)
+        CompressionChoice.of({"compression": kind, "compression-level": level})
 
     assert str(caught.value) == message
 
 
 def test_choices_are_read() -> None:
-    assert CompressionChoice.parse("", "") == CompressionChoice(kind=Compression.GZIP, level=None)
-    assert CompressionChoice.parse("zstd", "19") == CompressionChoice(
-        kind=Compression.ZSTD, level=19
-    )
+    assert CompressionChoice.of({}) == CompressionChoice(kind=Compression.GZIP, level=None)
+    assert CompressionChoice.of(
+        {"compression": "zstd", "compression-level": "19"}
+    ) == CompressionChoice(kind=Compression.ZSTD, level=19)

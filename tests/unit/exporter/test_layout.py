@@ -105,7 +105,9 @@ def test_a_docker_archive_without_a_name(results: Results) -> None:
 
 
 def test_a_docker_archive_is_of_one_platform(results: Results) -> None:
-    with pytest.raises(InputError, match=r"^docker exporter does not currently support"):
+    with pytest.raises(
+        InputError, match=r"^docker exporter does not support exporting manifest lists"
+    ):
         archive(several(results), results, for_docker=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from polyarch.digest import sha256
 from polyarch.errors import IntegrityError, NotFound
-from polyarch.images.loading import LoadedImage, load_images
+from polyarch.images.loading import LoadedImage, load_directory, load_images
 from polyarch.images.local import keep_image, list_images, stored_image
 from polyarch.images.saving import collect_image, save_images
 from polyarch.oci.reference import parse
@@ -69,6 +70,43 @@ def packed(files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     return stream.getvalue()
+
+
+@pytest.mark.parametrize("lacks", [None, "index.json", "manifest.json"])
+def test_a_directory_is_loaded_like_an_archive(
+    results: Results, other: Store, tmp_path: Path, lacks: str | None
+) -> None:
+    keep(results, "app:1", AMD64)
+    with tarfile.open(fileobj=io.BytesIO(saved(results, "app:1"))) as archive:
+        archive.extractall(tmp_path / "layout", filter="data")
+    if lacks is not None:
+        (tmp_path / "layout" / lacks).unlink()
+
+    (loaded,) = load_directory(other, str(tmp_path / "layout"), cancel=CancelToken())
+
+    assert [name.familiar for name in loaded.names] == ["app:1"]
+    assert stored_image(other, parse("app:1")).root.digest == loaded.root.digest
+
+
+def test_a_directory_is_read_through_no_link(other: Store, tmp_path: Path) -> None:
+    outside = tmp_path / "index.json"
+    outside.write_text('{"schemaVersion": 2, "manifests": []}')
+    (tmp_path / "layout").mkdir()
+    (tmp_path / "layout/index.json").symlink_to(outside)
+    os.mkfifo(tmp_path / "layout/manifest.json")
+
+    with pytest.raises(IntegrityError, match="the archive holds no image"):
+        load_directory(other, str(tmp_path / "layout"), cancel=CancelToken())
+
+
+def test_a_directory_of_skopeo_is_no_archive(other: Store, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"schemaVersion": 2, "layers": []}')
+
+    with pytest.raises(
+        IntegrityError,
+        match=r"manifest\.json is that of one image",
+    ):
+        load_directory(other, str(tmp_path), cancel=CancelToken())
 
 
 def test_several_images_of_several_platforms_are_the_same_after_it(

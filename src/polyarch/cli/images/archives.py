@@ -14,7 +14,7 @@ from polyarch.cli.frame.interrupt import cancel_on_signals
 from polyarch.cli.frame.store import open_store
 from polyarch.errors import InputError
 from polyarch.exporter.outfile import write_output
-from polyarch.images.loading import LoadedImage, load_images
+from polyarch.images.loading import LoadedImage, load_directory, load_images
 from polyarch.images.local import keep_image
 from polyarch.images.places import open_places
 from polyarch.images.saving import collect_image, save_images
@@ -104,9 +104,13 @@ def _load(options: Options, context: Context) -> int:
     with (
         cancel_on_signals() as cancel,
         open_store(context) as store,
-        _input(options.text("input")) as stream,
     ):
-        images = load_images(store, stream, cancel=cancel)
+        path = options.text("input")
+        if os.path.isdir(path):
+            images = load_directory(store, path, cancel=cancel)
+        else:
+            with _input(path) as stream:
+                images = load_images(store, stream, cancel=cancel)
         _check_names(images, names)
         for name in names:
             keep_image(store, name, images[0].root)
@@ -151,7 +155,11 @@ LOAD = Command(
         "platforms that are in it."
     ),
     flags=(
-        Flag(name="input", short="i", help="Read from tar archive file, instead of STDIN"),
+        Flag(
+            name="input",
+            short="i",
+            help="Read from tar archive file, or a directory with an image layout, instead of STDIN",
+        ),
         Flag(name="quiet", short="q", kind=Kind.SWITCH, help="Suppress the load output"),
         Flag(
             name="tag", short="t", kind=Kind.LIST, help="Name the image, of an archive that has one"

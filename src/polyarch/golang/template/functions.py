@@ -96,6 +96,15 @@ def _print(*values: Value) -> Value:
     return out
 
 
+_FOR_HTML = str.maketrans(
+    {'"': "&#34;", "'": "&#39;", "&": "&amp;", "<": "&lt;", ">": "&gt;", "\0": "\ufffd"}
+)
+
+
+def _html(*values: Value) -> Value:
+    return str(_print(*values)).translate(_FOR_HTML)
+
+
 def _println(*values: Value) -> Value:
     return " ".join(map(go_text, values)) + "\n"
 
@@ -208,6 +217,7 @@ FUNCTIONS: Mapping[str, Definition] = {
     "pad": Definition(call=_pad, types=("string", "int", "int")),
     "print": Definition(call=_print, types=(), variadic=True),
     "println": Definition(call=_println, types=(), variadic=True),
+    "html": Definition(call=_html, types=(), variadic=True),
     "printf": Definition(call=_printf, types=("string",), variadic=True),
     "len": Definition(call=_len, types=("",)),
     "index": Definition(call=_index, types=("",), variadic=True),

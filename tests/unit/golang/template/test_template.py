@@ -73,6 +73,7 @@ def render(source: str) -> str:
         ('{{truncate "abc" 2}} {{truncate "é" 1}} {{truncate "a" 9}}', "ab \ufffd a"),
         ('{{pad "a" 1 2}}|{{pad "" 1 2}}|', " a  ||"),
         ('{{print 1 2 "a" "b" 3}} {{println 1 "a"}}', "1 2ab3 1 a\n"),
+        ("""{{html "<a b='c'>" 1 "&"}}""", "&lt;a b=&#39;c&#39;&gt;1&amp;"),
         ('{{len .Tags}} {{len "é"}} {{len .Labels}}', "2 2 2"),
         ('{{index .Tags 1}} {{index .Labels "a" "b"}} {{index "abc" 1}}', "a deep 98"),
         ('{{slice "abc" 1}} {{slice .Tags 0 1}}', "bc [b]"),
