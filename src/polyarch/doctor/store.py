@@ -89,7 +89,11 @@ def _is_of_the_dead(path: Path, root: Path) -> bool:
 
 
 def look_at_store(store: Store, swept: Sequence[str], *, deep: bool, fix: bool) -> StoreState:
-    """Check the store, and repair it if that is wanted; `swept` were scratch directories of the dead."""
+    """Check the store, and repair it if that is wanted; `swept` were scratch directories of the dead.
+
+    To repair it all blobs are read: what only `deep` finds would stay, and be taken for sound.
+    """
+    deep = deep or fix
     problems = check(store, deep=deep)
     lost = (
         _lost_results(store)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.digest import DiffID, Digest
-from polyarch.errors import Cancelled, IntegrityError, OutOfReach, PolyarchError
+from polyarch.errors import Cancelled, IntegrityError, InvalidLayer, OutOfReach, PolyarchError
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
 from polyarch.images.known import missing_image
@@ -142,7 +142,25 @@ class ImageSource:
             pieces = self._pieces(layer, cancel)
             if pieces is None:
                 self._fetch(layer, vertex, cancel)
-            self._extract(layer, vertex, cancel, pieces)
+            try:
+                self._extract(layer, vertex, cancel, pieces)
+            except (IntegrityError, InvalidLayer):
+                if pieces is not None or not self._drop_damaged(layer):
+                    raise
+                self._fetch(layer, vertex, cancel)
+                self._extract(layer, vertex, cancel, None)
+
+    def _drop_damaged(self, layer: LayerRef) -> bool:
+        """Remove the blob of a layer if the disk has spoilt it; tells whether it has.
+
+        It was verified when it came, so it isn't read again unless it can't be unpacked.
+        """
+        assert layer.blob is not None
+        digest = layer.blob.digest
+        if self.store.blobs.is_sound(digest):
+            return False
+        self.store.blobs.remove(digest)
+        return True
 
     def _pieces(self, layer: LayerRef, cancel: CancelToken) -> Place | None:
         """Return the place where a layer lies in pieces, if that is where it has to come from."""

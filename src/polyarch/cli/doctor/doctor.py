@@ -38,7 +38,7 @@ DOCTOR = Command(
         Flag(
             name="repair",
             kind=Kind.SWITCH,
-            help="Remove what is damaged or astray in the store; builds make it anew",
+            help="Read every blob, remove what is damaged or astray in the store; builds make it anew",
         ),
     ),
 )
