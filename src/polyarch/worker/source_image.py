@@ -235,6 +235,9 @@ class ImageSource:
         with shown.part(f"extracting {blob.digest}"):
             with self.unpacking:
                 self.snapshotter.unpack(layer.snapshot, fill, record)
+            made_here = self.store.layers.find(blob.digest)
+            if made_here is not None and made_here.diff_id == diff_id:
+                return  # how it is compressed is known: else the next export would do it again
             self.store.layers.add(
                 LayerBlob(
                     digest=blob.digest,
