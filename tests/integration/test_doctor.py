@@ -115,6 +115,34 @@ def test_damage_is_found_and_repaired(root: Person, registry: RealRegistry) -> N
     root.run("build", "--platform=linux/amd64", "-t", "app", ".").check()
 
 
+MANY_KINDS = """\
+FROM {base}
+RUN mkdir /d /gone && echo a >/d/a && ln /d/a /d/linked && ln -s a /d/link && mkfifo /d/fifo && chown 5:6 /d/a
+RUN cp /bin/busybox /d/b && chmod 4755 /d/b && touch /gone/file && mkdir /old && touch -d @1000000000 /d/a
+RUN rm -r /gone && rm -r /old && mkdir /old && touch /old/new && rm /d/linked && chmod 700 /d
+COPY --chown=7:8 Dockerfile /d/
+"""
+
+
+def test_a_snapshot_that_is_no_layer_any_more(who: Person, registry: RealRegistry) -> None:
+    """Layers of all kinds are like their snapshots, until somebody changes a file of one."""
+    who.write("Dockerfile", MANY_KINDS.format(base=f"{registry.host}/library/busybox"))
+    who.run("build", "-t", "app", ".").check()
+    sound = report(who, "--deep")
+    changed = next(who.root.glob("snapshots/*/fs/d/Dockerfile"))
+    status = changed.stat()
+    changed.write_bytes(changed.read_bytes().replace(b"RUN", b"RAN"))
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    told = report(who, "--deep")
+    report(who, "--repair")
+    who.run("build", "-t", "again", ".").check()
+
+    assert (sound["sound"], told["sound"]) == (True, False), failures(sound)
+    assert any("/d/Dockerfile has other content" in each for each in failures(told)), failures(told)
+    assert "RUN" in who.run("run", "--rm", "again", "cat", "/d/Dockerfile").check().out
+    assert failures(report(who, "--deep")) == []
+
+
 @pytest.mark.slow
 def test_the_store_is_sound_whenever_a_build_is_killed(who: Person, registry: RealRegistry) -> None:
     who.write("Dockerfile", DOCKERFILE.format(base=f"{registry.host}/library/busybox"))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
+from polyarch.store.trees import tree_size
 from tests.support.machine.programs import Person
 from tests.support.network.servers import RealRegistry
 
@@ -60,3 +63,59 @@ def test_a_damaged_image_is_told_of(root: Person, registry: RealRegistry) -> Non
     assert ended.status == 1
     assert f"WRONG:     sha256:{layer.name}: " in ended.out
     assert "ERROR: oci-layout://image isn't what it claims to be: " in ended.err
+
+
+def spoil(path: Path) -> None:
+    """Change a byte of a file, as a disk may."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_what_the_disk_has_spoilt_is_told_and_comes_anew(
+    root: Person, registry: RealRegistry
+) -> None:
+    base = f"{registry.host}/library/busybox"
+    root.write("Dockerfile", f"FROM {base}\nRUN echo one > /one\n")
+    root.run("build", "-t", "app", ".").check()
+    root.run("save", "-o", "sound.tar", "app").check()
+    blobs = root.root / "blobs/sha256"
+    largest = max(blobs.iterdir(), key=lambda path: path.stat().st_size)
+    spoil(largest)
+    told = root.run("verify", "app")
+    saved = root.run("save", "-o", "healed.tar", "app")
+    spoil(largest)
+    root.run("prune", "--all", "--force").check()
+    built = root.run("build", "-t", "again", "--no-cache", ".")
+    spoil(largest)
+    root.run("doctor", "--repair").check()
+
+    assert f"WRONG:     sha256:{largest.name}: " in told.out
+    assert "hint: 'polyarch doctor --repair' removes what is damaged in the store" in told.err
+    assert (saved.status, built.status) == (0, 0), saved.err + built.err
+    assert (root.work / "healed.tar").read_bytes() == (root.work / "sound.tar").read_bytes()
+    assert not largest.exists()
+    assert root.run("verify", "again").status == 0
+    assert "Platforms: linux/amd64" in root.run("verify", "oci-layout://healed.tar").check().out
+
+
+def test_an_archive_that_is_damaged(root: Person, registry: RealRegistry) -> None:
+    root.write("Dockerfile", f"FROM {registry.host}/library/busybox\n")
+    root.run("build", "-o", "type=oci,dest=app.tar", ".").check()
+    spoil(root.work / "app.tar")
+    told = root.run("verify", "oci-layout://app.tar")
+
+    assert told.status == 1
+    assert "have the digest sha256:" in told.err
+    assert list((root.root / "tmp").iterdir()) == []
+
+
+def test_the_disk_gets_back_what_a_removed_image_alone_had(root: Person) -> None:
+    root.write("Dockerfile", "FROM scratch\nCOPY noise /\n")
+    (root.work / "noise").write_bytes(os.urandom(1 << 20))
+    root.run("build", "-t", "app", ".").check()
+    root.run("prune", "--all", "--force").check()
+    before = tree_size(root.root / "blobs")
+    root.run("rmi", "app").check()
+
+    assert before - tree_size(root.root / "blobs") > 1 << 20

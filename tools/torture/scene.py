@@ -27,7 +27,7 @@ _VARIANTS = 4
 _DOCKERFILE = """\
 FROM {base} AS builder
 WORKDIR /app
-RUN i=0; while [ $i -lt 12 ]; do i=$((i+1)); mkdir -p d$i; echo $i > d$i/f; done; uname -m > who
+RUN set -e; i=0; while [ $i -lt 12 ]; do i=$((i+1)); mkdir -p d$i; echo $i > d$i/f; done; uname -m > who
 COPY data /app/data
 RUN --mount=type=cache,target=/cache sha256sum data/* > sums && cp sums /cache/ && chmod 700 d1
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from polyarch.doctor.check import Check, Grade
 from polyarch.doctor.place import find_place
@@ -98,9 +100,17 @@ class EngineChecks:
                 name="overlayfs",
                 grade=Grade.WARN,
                 text=f"{error}: every step copies all files",
-                fix="" if self.namespaces.refused is not None else "sudo modprobe overlay",
+                fix=self._overlay_fix(store),
             )
         return Check(name="overlayfs", grade=Grade.OK, text="layers are mounted, not copied")
+
+    def _overlay_fix(self, store: Store) -> str:
+        if self.namespaces.refused is not None:
+            return ""
+        if _file_system(store.root) == "overlay":
+            # Which can't be mounted over itself: as in most containers.
+            return "export POLYARCH_ROOT=DIRECTORY, in a volume of the container or on another file system"
+        return "sudo modprobe overlay"
 
     def _runtime(self, spawner: Spawner, store: Store) -> Check:
         host = find_host(
@@ -143,3 +153,18 @@ class EngineChecks:
 def _may_change_root() -> bool:
     effective, _, _ = capget()
     return os.geteuid() == 0 and bool(effective >> _CAP_SYS_CHROOT & 1)
+
+
+def _file_system(directory: Path) -> str:
+    """Return the kernel's name for the file system that a directory is on; "" if it can't be told. Source: proc_pid_mountinfo(5)."""
+    device = os.stat(directory).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with (
+        suppress(OSError),
+        open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file,
+    ):
+        for line in file:
+            mount, _, kind = line.partition(" - ")
+            if mount.split(" ")[2] == wanted:
+                return kind.split(" ")[0]
+    return ""

@@ -27,7 +27,7 @@ __all__ = ["examine"]
 def examine(environ: Mapping[str, str], *, deep: bool, repairs: bool) -> Report:
     """Look at everything; to be called before any thread starts, as the rest goes on in a child.
 
-    With `deep` every blob of the store is read, with `repairs` what is damaged or astray there is removed.
+    With `deep` every blob of the store is read, with `repairs` as well, and what is damaged or astray there is removed.
     The store is made if it isn't there, as builds do.
     """
     root = state_directory(environ)

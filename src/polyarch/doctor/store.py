@@ -89,8 +89,12 @@ def _is_of_the_dead(path: Path, root: Path) -> bool:
 
 
 def look_at_store(store: Store, swept: Sequence[str], *, deep: bool, fix: bool) -> StoreState:
-    """Check the store, and repair it if that is wanted; `swept` were scratch directories of the dead."""
-    problems = check(store, deep=deep)
+    """Check the store, and repair it if that is wanted; `swept` were scratch directories of the dead.
+
+    To repair it all blobs are read: what only `deep` finds would stay, and be taken for sound.
+    """
+    deep = deep or fix
+    problems = _problems(store, deep=deep)
     lost = (
         _lost_results(store)
         if not any(each.kind is ProblemKind.DATABASE for each in problems)
@@ -110,11 +114,21 @@ def look_at_store(store: Store, swept: Sequence[str], *, deep: bool, fix: bool) 
                 for result in lost:
                     cache.forget(result)
         done = f"; {len(problems) + len(lost)} repaired"
-        problems, lost = check(store, deep=deep), []
+        problems, lost = _problems(store, deep=deep), []
     faults = [problem for problem in problems if problem.is_fault]
     leftovers = len(problems) - len(faults) + len(lost) + len(swept)
     checks = [*_faults(faults), *_summary(store, faults, leftovers, done, deep=deep)]
     return StoreState(checks=tuple(checks), is_sound=not faults)
+
+
+def _problems(store: Store, *, deep: bool) -> tuple[Problem, ...]:
+    problems = check(store, deep=deep)
+    if not deep or any(each.kind is ProblemKind.DATABASE for each in problems):
+        return problems
+    # Not in every start of the doctor.
+    from polyarch.doctor.unpacked import spoilt_snapshots  # noqa: PLC0415
+
+    return (*problems, *spoilt_snapshots(store))
 
 
 def _lost_results(store: Store) -> list[str]:
@@ -154,7 +168,7 @@ def _summary(
 ) -> Iterator[Check]:
     if faults:
         return
-    depth = "every blob was read" if deep else "--deep reads every blob, too"
+    depth = "every blob was read, and layers compared" if deep else "--deep reads every blob, too"
     text = f"{store.root} is sound ({depth}){done}"
     if leftovers:
         text += (

@@ -98,7 +98,8 @@ def collect_image(
         found = found[:1]
         root = found[0][1]
     for blob in (blob for _, _, manifest in found for blob in (manifest.config, *manifest.layers)):
-        source.open_blob(blob)
+        # An archive may be all that is kept of it.
+        source.ensure_sound(blob)
     return SavedImage(
         name=name,
         root=replace(root, platform=None),

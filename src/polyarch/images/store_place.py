@@ -27,7 +27,7 @@ from polyarch.store.blobs import Blobs
 from polyarch.store.refs import RefKind
 from polyarch.store.store import Store
 
-__all__ = ["Fetcher", "KeptDocuments", "StorePlace", "remember"]
+__all__ = ["Fetcher", "KeptDocuments", "StoreAsItIs", "StorePlace", "remember"]
 
 _CHUNK = 1 << 20
 
@@ -118,6 +118,7 @@ class StorePlace:
     fetcher: Fetcher
     sources: Mapping[Digest, Sequence[str]] = field(default_factory=dict)
     kind: RefKind = RefKind.IMAGE
+    called: str = "the local store"
 
     @property
     def store(self) -> Store:
@@ -127,7 +128,7 @@ class StorePlace:
     @property
     def name(self) -> str:
         """What the place is called."""
-        return "the local store"
+        return self.called
 
     def manifest(self, descriptor: Descriptor) -> bytes:
         """Return a manifest or index. Raises NotFound, IntegrityError."""
@@ -140,6 +141,21 @@ class StorePlace:
             chunks=lambda: self._chunks(blob.digest),
             file=lambda: self.store.blobs.open(blob.digest),
         )
+
+    def ensure_sound(self, blob: Descriptor) -> None:
+        """Have a blob here with the right bytes: one that the disk has spoilt is fetched anew. Raises as `Fetcher.ensure`."""
+        blobs = self.store.blobs
+        if blobs.is_sound(blob.digest):
+            self.open_blob(blob)
+            return
+        blobs.remove(blob.digest)
+        try:
+            self.open_blob(blob)
+        except NotFound as error:
+            raise IntegrityError(
+                f"the blob {blob.digest} in the store was damaged, and nobody is known to have it",
+                hint="build or pull the image again",
+            ) from error
 
     def _chunks(self, digest: Digest) -> Generator[bytes, None, None]:
         with self.store.blobs.open(digest) as file:
@@ -181,6 +197,37 @@ class StorePlace:
         self.put_manifest(descriptor, data, None)
         if tag:
             self.store.refs.set(tag, compact(descriptor.to_json()).decode(), self.kind)
+
+
+@frozen
+class StoreAsItIs:
+    """The local store, to be looked at: a damaged blob is told of, where `StorePlace` drops it and fetches it anew."""
+
+    place: StorePlace
+
+    @property
+    def name(self) -> str:
+        """The name of the place."""
+        return self.place.name
+
+    def manifest(self, descriptor: Descriptor) -> bytes:
+        """Return a manifest or index. Raises NotFound, IntegrityError."""
+        return self.place.manifest(descriptor)
+
+    def open_blob(self, blob: Descriptor) -> BlobReader:
+        """Return a blob to be read, which is fetched if it isn't here. Raises IntegrityError if it has another size."""
+        found = self.place.store.blobs.find_size(blob.digest)
+        if found not in {None, blob.size}:
+            raise IntegrityError(f"{blob.size} bytes are claimed, and the store has {found}")
+        return self.place.open_blob(blob)
+
+    def origins(self, digest: Digest) -> Iterable[str]:
+        """Give what the place gives."""
+        return self.place.origins(digest)
+
+    def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
+        """Return nothing, as the place does."""
+        return self.place.referrers(subject)
 
 
 @frozen

@@ -135,7 +135,9 @@ class _Verifier:
         config = self.config(manifest)
         platform = descriptor.platform
         is_image = config is not None and (platform is None or platform.os != NOWHERE.os)
-        files = ProgramFiles(self.scratch / hex_of(descriptor.digest)) if is_image else None
+        # An index may list a manifest twice.
+        own = self.scratch / f"{len(self.result.platforms)}-{hex_of(descriptor.digest)}"
+        files = ProgramFiles(own) if is_image else None
         diff_ids = [self.layer(layer, files) for layer in manifest.layers]
         if config is None or files is None:
             return

@@ -20,6 +20,7 @@ from polyarch.snapshot.directories import Directories, DirectorySnapshotter
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
 from polyarch.store.layerform import make_opaque, make_whiteout
 from polyarch.store.snapshots import SnapshotRecord
+from polyarch.store.store import Store
 from polyarch.store.trouble import store_trouble
 
 __all__ = ["NativeSnapshotter"]
@@ -31,6 +32,17 @@ class NativeSnapshotter(DirectorySnapshotter):
     """A snapshotter that needs nothing of the kernel."""
 
     name = "native"
+
+    @classmethod
+    def open(cls, store: Store) -> Self:
+        """See DirectorySnapshotter."""
+        sample = store.temporary("whiteout")
+        with store_trouble("make", sample):
+            make_whiteout(str(sample))
+            if stat.S_ISSOCK(os.lstat(sample).st_mode):
+                store.know_sockets()
+            sample.unlink()
+        return cls(store)
 
     def prepare(
         self, parents: Stack, *, merged: bool = True, over: SnapshotID | None = None

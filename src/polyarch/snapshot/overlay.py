@@ -8,6 +8,7 @@ isn't worth waiting for in a directory that no crash leaves behind.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import product
@@ -21,7 +22,7 @@ from polyarch.snapshot.lowers import Lowers, find_lowers
 from polyarch.snapshot.mounting import OverlayMode, mount_overlay, unmount
 from polyarch.snapshot.references import Reference, Referrer, make_reference
 from polyarch.snapshot.snapshotter import Draft, SnapshotID, Stack
-from polyarch.store.layerform import is_opaque, is_whiteout
+from polyarch.store.layerform import is_opaque, is_whiteout, make_whiteout
 from polyarch.store.snapshots import SnapshotRecord
 from polyarch.store.store import Store
 from polyarch.store.trouble import FULL, store_error, store_trouble
@@ -62,6 +63,10 @@ def _works(directory: Path, mode: OverlayMode) -> bool:
     for path in (lower / "directory", upper, work, merged):
         path.mkdir(parents=True)
     (lower / "file").touch()
+    # Layers of images have whiteouts that we make, and the kernel has to understand them.
+    make_whiteout(str(lower / "hidden"))
+    if stat.S_ISSOCK(os.lstat(lower / "hidden").st_mode):
+        return False
     lowers, data = [lower], []
     if mode.refers:
         lowers.append(directory / "references")
@@ -103,6 +108,8 @@ class OverlaySnapshotter(DirectorySnapshotter):
     @classmethod
     def open(cls, store: Store) -> Self | None:
         """See DirectorySnapshotter. Takes about 2 ms."""
+        if store.has_sockets:
+            return None
         mode = _find_mode(store)
         return None if mode is None else cls(store, mode)
 

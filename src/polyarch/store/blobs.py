@@ -13,6 +13,7 @@ drop it, and a build is not made to wait for the disk. `sync=True` is for those 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -147,10 +148,12 @@ class Blobs:
         return self.root / parse_digest(digest).partition(":")[0] / hex_of(digest)
 
     def has(self, digest: Digest, *, size: int | None = None) -> bool:
-        """Return whether the blob is here; one of another size than `size` is damaged, and isn't."""
+        """Return whether the blob is here; one of another size than `size` isn't, and goes if it is damaged."""
         found = self.find_size(digest)
         if found is not None and size is not None and found != size:
-            self.remove(digest)
+            # Whoever says the size may be wrong as well, and other images may have the blob.
+            if not self.is_sound(digest):
+                self.remove(digest)
             return False
         return found is not None
 
@@ -194,6 +197,19 @@ class Blobs:
                 hint="'polyarch doctor --repair' removes it; then build again",
             )
         return data
+
+    def is_sound(self, digest: Digest) -> bool:
+        """Read the blob, and return whether its bytes are those of its name; one that isn't here is no damage."""
+        self._keep(digest)
+        try:
+            with (
+                store_trouble("read the blob", digest),
+                open(self.path(digest), "rb", buffering=0) as file,
+            ):
+                found = hashlib.file_digest(file, lambda: hasher(digest))
+        except FileNotFoundError:
+            return True
+        return found.hexdigest() == hex_of(digest)
 
     def put(self, data: bytes, expected: Digest | None = None) -> Digest:
         """Store `data`, a document, and return its digest. Raises IntegrityError if it isn't `expected`.

@@ -6,14 +6,13 @@ the next collection, takes them away. A fault is what no kill can explain, and w
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
-from polyarch.digest import Digest, hasher, hex_of, parse_digest
+from polyarch.digest import parse_digest
 from polyarch.errors import IntegrityError, InvalidDigest, NotFound, StoreError
 from polyarch.record import frozen
 from polyarch.store.images import documents
@@ -137,7 +136,7 @@ def _blobs(store: Store, *, deep: bool) -> Iterator[Problem]:
         if sizes.get(digest, size) != size:
             text = f"the blob {digest} has {size} bytes instead of {sizes[digest]}"
             yield Problem(kind=ProblemKind.BLOB, subject=digest, text=text)
-        elif deep and not _is_sound(store.blobs.path(digest), digest):
+        elif deep and not store.blobs.is_sound(digest):
             text = f"the bytes of {digest} have another digest"
             yield Problem(kind=ProblemKind.BLOB, subject=digest, text=text)
 
@@ -186,10 +185,3 @@ def _set_aside(store: Store) -> None:
     except OSError as error:
         raise StoreError(f"can't set {path} aside: {error.strerror}") from error
     store.database.reset()
-
-
-def _is_sound(path: Path, digest: Digest) -> bool:
-    with suppress(FileNotFoundError), open(path, "rb", buffering=0) as file:
-        found = hashlib.file_digest(file, lambda: hasher(digest))
-        return found.hexdigest() == hex_of(digest)
-    return True  # removed meanwhile

@@ -109,7 +109,12 @@ def _policy(table: Table, total: int) -> Policy:
 
 
 def _any(filters: Sequence[str]) -> Callable[[Usage], bool]:
-    conditions = [parse_filter(text) for text in filters]
+    try:
+        conditions = [parse_filter(text) for text in filters]
+    except InputError as error:
+        raise InputError(
+            f"the filters of a gcpolicy in buildkitd.toml: {error}", hint=error.hint
+        ) from error
     return lambda entry: any(condition(entry) for condition in conditions)
 
 

@@ -1,6 +1,8 @@
 """The form of a layer's directory in the store: that of overlayfs's upper directories.
 
-A name that hides what lies below is a character device 0:0 (a whiteout). A directory that hides all
+A name that hides what lies below is a character device 0:0 (a whiteout). Where the store itself lies on overlayfs, as in
+most containers, the kernel makes no such devices; there it is a socket without permissions. No layer has sockets, and
+overlayfs can't be mounted over itself, so only the snapshotter that copies sees them. A directory that hides all
 that lies below has the extended attribute `overlay.opaque` = "y", in the namespace `user.` or
 `trusted.`: both are understood when read. `user.` is written where the file system has it, as then the
 store of a user namespace and that of real root look alike; overlayfs takes it with `userxattr`.
@@ -33,12 +35,16 @@ OPAQUE_XATTRS = ("user.overlay.opaque", "trusted.overlay.opaque")
 
 def is_whiteout(status: os.stat_result) -> bool:
     """Return whether a file with that `os.lstat` is a whiteout."""
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+    mode = status.st_mode
+    return (stat.S_ISCHR(mode) and status.st_rdev == 0) or mode == stat.S_IFSOCK
 
 
 def make_whiteout(path: str) -> None:
     """Make a whiteout; needs no privilege since Linux 5.8. Raises OSError."""
-    os.mknod(path, stat.S_IFCHR, 0)
+    try:
+        os.mknod(path, stat.S_IFCHR, 0)
+    except PermissionError:
+        os.mknod(path, stat.S_IFSOCK)
 
 
 def is_opaque(directory: str) -> bool:

@@ -33,7 +33,10 @@ _TRUTHS: dict[str, Condition] = {
     "private": lambda entry: not entry.shared,
 }
 FIELDS = (*_TEXTS, *_TRUTHS)
-_PART = pattern(r'\s*([a-z]+)\s*(?:(==|!=|~=)\s*("(?:[^"\\]|\\.)*"|[^,]*))?(?:,|\Z)')
+_PART = pattern(
+    r"\s*([a-z]+)\s*(?:(==|!=|~=)\s*"
+    r'("(?:[^"\\]|\\.)*"|/(?:[^/\\]|\\.)*/|\|(?:[^|\\]|\\.)*\||[^,]*))?(?:,|\Z)'
+)
 
 
 def parse_filter(text: str) -> Condition:
@@ -48,15 +51,20 @@ def parse_filter(text: str) -> Condition:
                 hint="write field==value, field!=value or field~=pattern, with commas between",
             )
         name, operator, value = found.groups(default="")
-        conditions.append(condition(name, operator.removesuffix("="), _unquoted(value)))
+        is_pattern = operator == "~="
+        value = _unquoted(value, is_pattern=is_pattern)
+        conditions.append(condition(name, operator.removesuffix("="), value))
         at = found.end()
     return lambda entry: all(each(entry) for each in conditions)
 
 
-def _unquoted(value: str) -> str:
+def _unquoted(value: str, *, is_pattern: bool) -> str:
+    """Take quotes away: patterns may stand between slashes or bars, too, and keep their backslashes there."""
     value = value.strip()
     if value.startswith('"'):
         return re.sub(r"\\(.)", r"\1", value[1:-1])
+    if is_pattern and len(value) > 1 and value[0] in "/|" and value[-1] == value[0]:
+        return value[1:-1].replace(f"\\{value[0]}", value[0])
     return value
 
 

@@ -50,7 +50,7 @@ class SnapshotRecord:
     created: float = 0.0
     """Seconds since the epoch; 0 means now, when it is added."""
     last_used: float = 0.0
-    uses: int = 0
+    uses: int = 1
     description: str = ""
     type: RecordType = RecordType.REGULAR
 

@@ -1,6 +1,6 @@
 """One directory that holds all state, shared by many processes at once.
 
-    version             the layout's number; the second one is that of a store that has references
+    version             the layout's number; the later ones are those of stores that have references, and sockets for whiteouts
     blobs/sha256/HEX    bytes by digest                                   (store.blobs)
     snapshots/ID/fs     unpacked layers, with what belongs to them beside       (snapshot.*)
     state.db            records                                           (store.database)
@@ -53,6 +53,9 @@ _VERSION = "1"
 _WITH_REFERENCES = "2"
 """As before, but snapshots may have files that refer to others (`snapshot.references`), which a polyarch that knows
 the first layout only would take for missing."""
+_WITH_SOCKETS = "3"
+"""As before, but whiteouts may be sockets (`store.layerform`), which overlayfs and older versions would show."""
+_LAYOUTS = (_VERSION, _WITH_REFERENCES, _WITH_SOCKETS)
 
 
 class Store:
@@ -118,14 +121,29 @@ class Store:
 
     def know_references(self) -> None:
         """Mark the store as one in whose snapshots files refer to others, before the first does."""
-        if self._has_references:
-            return
+        if not self._has_references:
+            self._raise_layout(_WITH_REFERENCES)
+            self._has_references = True
+
+    def know_sockets(self) -> None:
+        """Mark the store as one in whose snapshots whiteouts may be sockets, before the first is."""
+        self._raise_layout(_WITH_SOCKETS)
+
+    @property
+    def has_sockets(self) -> bool:
+        """Whether whiteouts may be sockets, so that the kernel mustn't merge layers. Raises StoreError."""
+        return self._layout() == _WITH_SOCKETS
+
+    def _layout(self) -> str:
         path = self.root / "version"
-        with store_trouble("write", path):
-            if path.read_text(encoding="ascii").strip() != _WITH_REFERENCES:
-                with replacing(path) as aside:
-                    aside.write_text(f"{_WITH_REFERENCES}\n", encoding="ascii")
-        self._has_references = True
+        with store_trouble("read", path):
+            return path.read_text(encoding="ascii").strip()
+
+    def _raise_layout(self, least: str) -> None:
+        if _LAYOUTS.index(self._layout()) < _LAYOUTS.index(least):
+            path = self.root / "version"
+            with store_trouble("write", path), replacing(path) as aside:
+                aside.write_text(f"{least}\n", encoding="ascii")
 
     @property
     def snapshots_directory(self) -> Path:
@@ -219,9 +237,9 @@ def _open_layout(root: Path) -> None:
     except (OSError, UnicodeDecodeError) as error:
         wrapped = error if isinstance(error, OSError) else OSError(5, str(error))
         raise store_error(wrapped, "open the store", root) from error
-    if version not in (_VERSION, _WITH_REFERENCES):
+    if version not in _LAYOUTS:
         raise StoreError(
-            f"the store {root} has layout {version!r}, and this polyarch knows {_VERSION} and {_WITH_REFERENCES}",
+            f"the store {root} has layout {version!r}, and this polyarch knows {', '.join(_LAYOUTS)}",
             hint="use the polyarch that made it, or another directory by POLYARCH_ROOT",
         )
 

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.digest import DiffID, Digest
-from polyarch.errors import Cancelled, IntegrityError, OutOfReach, PolyarchError, about_blob
+from polyarch.errors import (
+    Cancelled,
+    IntegrityError,
+    InvalidLayer,
+    OutOfReach,
+    PolyarchError,
+    about_blob,
+)
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
 from polyarch.images.known import missing_image
@@ -149,7 +156,25 @@ class ImageSource:
             pieces = self._pieces(layer, cancel)
             if pieces is None:
                 self._fetch(layer, vertex, cancel)
-            self._extract(layer, vertex, cancel, pieces)
+            try:
+                self._extract(layer, vertex, cancel, pieces)
+            except (IntegrityError, InvalidLayer):
+                if pieces is not None or not self._drop_damaged(layer):
+                    raise
+                self._fetch(layer, vertex, cancel)
+                self._extract(layer, vertex, cancel, None)
+
+    def _drop_damaged(self, layer: LayerRef) -> bool:
+        """Remove the blob of a layer if the disk has spoilt it; tells whether it has.
+
+        It was verified when it came, so it isn't read again unless it can't be unpacked.
+        """
+        assert layer.blob is not None
+        digest = layer.blob.digest
+        if self.store.blobs.is_sound(digest):
+            return False
+        self.store.blobs.remove(digest)
+        return True
 
     def _pieces(self, layer: LayerRef, cancel: CancelToken) -> Place | None:
         """Return the place where a layer lies in pieces, if that is where it has to come from."""
@@ -224,6 +249,9 @@ class ImageSource:
         with shown.part(f"extracting {blob.digest}"):
             with self.unpacking:
                 self.snapshotter.unpack(layer.snapshot, fill, record)
+            made_here = self.store.layers.find(blob.digest)
+            if made_here is not None and made_here.diff_id == diff_id:
+                return  # how it is compressed is known: else the next export would do it again
             self.store.layers.add(
                 LayerBlob(
                     digest=blob.digest,

@@ -40,7 +40,10 @@ def test_a_sound_store_with_leftovers(store: Store) -> None:
             "3 things that killed builds have left are harmless, and go by themselves",
         )
     ]
-    assert fixed.checks[0].text == f"{store.root} is sound (every blob was read); 2 repaired"
+    assert (
+        fixed.checks[0].text
+        == f"{store.root} is sound (every blob was read, and layers compared); 2 repaired"
+    )
     assert (records.results(), os.listdir(store.snapshots_directory)) == ((), [])
 
 

@@ -11,7 +11,7 @@ import pytest
 from polyarch.digest import Digest, sha256
 from polyarch.errors import IntegrityError, NotFound, RegistryError
 from polyarch.images.layout import Layout
-from polyarch.images.store_place import KeptDocuments, remember
+from polyarch.images.store_place import KeptDocuments, StoreAsItIs, remember
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.media import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from polyarch.record import replace
@@ -180,3 +180,26 @@ def test_documents_are_asked_for_once(store: Store, server: Registry) -> None:
         assert (documents.manifest(manifest), documents.config(config)) == (b"{}", b"[]")
 
     assert len(fetches(server)) == 2
+
+
+# What the disk has spoilt
+
+
+def test_a_spoilt_blob_is_told_of_and_fetched_anew(
+    store: Store, server: Registry, tmp_path: Path
+) -> None:
+    place = store_place(store)
+    store.blobs.put(b"layer")
+    store.blobs.path(LAYER.digest).write_bytes(b"lay")
+    with pytest.raises(IntegrityError, match="5 bytes are claimed, and the store has 3"):
+        StoreAsItIs(place=place).open_blob(LAYER)
+    store.blobs.path(LAYER.digest).write_bytes(b"loyer")
+    with pytest.raises(IntegrityError, match="was damaged, and nobody is known to have it"):
+        place.ensure_sound(LAYER)
+    store.blobs.put(b"layer")
+    store.blobs.path(LAYER.digest).write_bytes(b"loyer")
+    remember(store, {LAYER.digest: [f"{server.host}/good:1"]})
+    server.blobs["good", LAYER.digest] = b"layer"
+    place.ensure_sound(LAYER)
+
+    assert store.blobs.read(LAYER.digest) == b"layer"

@@ -45,6 +45,7 @@ class Image:
     manifest: dict[str, Any] = field(default_factory=dict)
     entry: dict[str, Any] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
+    times: int = 1
 
     def make(self) -> None:
         base = packed({"bin/app": b"old", "usr/lib/kept": b"x", "usr/gone/file": b"x"})
@@ -78,7 +79,8 @@ class Image:
         change(self)
         config = self.document(media.OCI_CONFIG, self.config)
         manifest = self.document(media.OCI_MANIFEST, {"config": config, **self.manifest})
-        index = {"schemaVersion": 2, "manifests": [{**manifest, **self.entry}]}
+        entries = [{**manifest, **self.entry}] * self.times
+        index = {"schemaVersion": 2, "manifests": entries}
         root = self.document(media.OCI_INDEX, index)
         (self.layout / "blobs/sha256").mkdir(parents=True)
         for digest, data in self.blobs.items():
@@ -102,6 +104,13 @@ def test_an_image_that_is_what_it_claims(image: Image) -> None:
 
     assert (result.findings, result.platforms, result.layers) == ([], ["linux/amd64"], 2)
     assert result.bytes == sum(map(len, image.blobs.values()))
+
+
+def test_an_index_that_lists_an_image_twice(image: Image) -> None:
+    image.times = 2
+    result = image.verify(lambda _: None)
+
+    assert (result.findings, result.platforms) == ([], ["linux/amd64"] * 2)
 
 
 def other_layer(image: Image) -> None:

@@ -128,3 +128,12 @@ def test_sync_writes_the_same(tmp_path: Path) -> None:
     store = Store(tmp_path, sync=True)
 
     assert store.blobs.put(b"hello") == HELLO
+
+
+def test_whoever_tells_a_wrong_size_takes_no_blob_away(tmp_path: Path) -> None:
+    blobs = Store(tmp_path).blobs
+    sound, damaged = blobs.put(b"sound"), blobs.put(b"damaged")
+    blobs.path(damaged).write_bytes(b"dam")
+
+    assert [blobs.has(sound, size=4), blobs.has(damaged, size=7)] == [False, False]
+    assert [blobs.has(sound), blobs.has(damaged)] == [True, False]

@@ -75,6 +75,15 @@ def test_policies_of_ones_own() -> None:
     assert found == [True, False, True, True]
 
 
+@pytest.mark.parametrize("text", ["/RUN (apt|a,b)/", "|RUN a[^p]*p|", '"RUN (apt|dnf)"', "RUN apt"])
+def test_patterns_stand_between_what_containerd_takes(text: str) -> None:
+    settings = f"[[worker.oci.gcpolicy]]\nfilters = ['description~={text},type==regular']"
+    policy = read_collecting(settings, DISK).policies[0]
+    records = [SnapshotRecord(id="x", description=each) for each in ("RUN apt-get", "RUN make")]
+
+    assert [policy.concerns(Usage(record=record)) for record in records] == [True, False]
+
+
 def test_none_are_wanted(tmp_path: Path) -> None:
     assert collecting_for(tmp_path / "to/come", "[worker.oci]\ngc = false\n") == Collecting()
 

@@ -76,7 +76,7 @@ def test_snapshot_records_keep_their_uses(store: Store) -> None:
 
     assert found is not None
     assert (found.uses, found.last_used > 2.0, found.parents, found.type) == (
-        1,
+        2,
         True,
         ("p",),
         "exec.cachemount",

@@ -73,7 +73,7 @@ def test_another_layout_is_refused(tmp_path: Path) -> None:
     Store(tmp_path)
     (tmp_path / "version").write_text("99")
 
-    with pytest.raises(StoreError, match="has layout '99', and this polyarch knows 1 and 2"):
+    with pytest.raises(StoreError, match="has layout '99', and this polyarch knows 1, 2, 3"):
         Store(tmp_path)
 
 
@@ -85,6 +85,14 @@ def test_a_store_with_references_says_so(tmp_path: Path) -> None:
 
     assert (before, (tmp_path / "version").read_text()) == ("1\n", "2\n")
     assert Store(tmp_path).refs.all() == ()
+
+
+def test_a_store_with_sockets_for_whiteouts_stays_one(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.know_sockets()
+    Store(tmp_path).know_references()
+
+    assert ((tmp_path / "version").read_text(), store.has_sockets) == ("3\n", True)
 
 
 def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:

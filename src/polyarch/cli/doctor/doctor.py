@@ -33,12 +33,16 @@ DOCTOR = Command(
         "if the store is not sound; warnings are none of that."
     ),
     flags=(
-        Flag(name="deep", kind=Kind.SWITCH, help="Read every blob of the store, and hash it"),
+        Flag(
+            name="deep",
+            kind=Kind.SWITCH,
+            help="Read every blob of the store, hash it, and compare unpacked layers with it",
+        ),
         Flag(name="format", default="text", help="Format the output", choices=_FORMATS),
         Flag(
             name="repair",
             kind=Kind.SWITCH,
-            help="Remove what is damaged or astray in the store; builds make it anew",
+            help="Read every blob, remove what is damaged or astray in the store; builds make it anew",
         ),
     ),
 )

@@ -11,6 +11,7 @@ from polyarch.cli.frame.flags import Flag, Kind, Options
 from polyarch.cli.frame.store import open_store
 from polyarch.cli.frame.table import LINE, fitted, parse_format, table_width
 from polyarch.digest import hex_of
+from polyarch.engine.collect import prune
 from polyarch.errors import InputError, InvalidReference, NotFound
 from polyarch.golang.template.values import Value
 from polyarch.golang.units import human_duration, human_size
@@ -152,7 +153,7 @@ def _rmi(options: Options, context: Context) -> int:
             hint="polyarch images lists the names",
         )
     failed = False
-    with open_store(context) as store:
+    with open_store(context, works=False) as store:
         if options.is_set("all"):
             for name in forget_images(store, PruneWish(kept=True)):
                 context.print(f"Untagged: {name.familiar}")
@@ -165,6 +166,8 @@ def _rmi(options: Options, context: Context) -> int:
                 continue
             for name in names:
                 context.print(f"Untagged: {name.familiar}")
+        # What they alone had goes now, as with docker; what the build cache has too goes by its policies.
+        prune(store, (), wait=True)
     if failed and not options.is_set("force"):
         raise InputError("failed to remove one or more images")
     return 0
@@ -173,10 +176,11 @@ def _rmi(options: Options, context: Context) -> int:
 RMI = Command(
     usage="[OPTIONS] [IMAGE...]",
     run=_rmi,
+    needs_engine=True,
     most=None,
     completes="images",
     example="$ polyarch rmi registry.example/you/app:v1\n$ polyarch rmi --all",
-    description="What the names stood for goes with the next collection.",
+    description="What the names alone stood for goes with them; what the build cache has, too, goes by its policies.",
     flags=(
         Flag(name="all", short="a", kind=Kind.SWITCH, help="Remove all names"),
         Flag(

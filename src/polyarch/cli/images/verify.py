@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,10 +17,11 @@ from polyarch.cli.images.trusting import TRUST_FLAGS, find_judge
 from polyarch.errors import InputError, IntegrityError, NotFound
 from polyarch.golang.json import indented
 from polyarch.golang.units import human_size
-from polyarch.images.layout import open_layout, parse_layout
+from polyarch.images.layout import Layout, LayoutAddress, open_layout, parse_layout
+from polyarch.images.loading import LoadedImage, load_images
 from polyarch.images.place import Place, Source
 from polyarch.images.places import Places, open_places
-from polyarch.images.store_place import Fetcher, StorePlace
+from polyarch.images.store_place import Fetcher, StoreAsItIs, StorePlace
 from polyarch.images.verifying import Finding, Verified, verify_image
 from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import Descriptor
@@ -37,12 +38,13 @@ __all__ = ["VERIFY"]
 
 @frozen
 class _Found:
-    """Where an image is, and where its signatures; `is_store` says that it may lack what nobody has fetched."""
+    """Where an image is, and where its signatures; `is_partial` says that it may lack what nobody has fetched."""
 
     source: Source
     root: Descriptor
     signed_at: Place
     is_store: bool = False
+    is_partial: bool = False
 
 
 @frozen
@@ -96,7 +98,9 @@ def _answer(
         # First of all: what nobody has signed isn't read any further by those who ask.
         vouched = verify_signatures(found.signed_at, found.root, judge)
     scratch = store.temporary("verified")
-    result = verify_image(found.source, found.root, scratch, partial=found.is_store, cancel=cancel)
+    result = verify_image(
+        found.source, found.root, scratch, partial=found.is_partial, cancel=cancel
+    )
     if scratch.exists():
         store.discard(scratch)
     return _Answer(
@@ -111,7 +115,7 @@ def _answer(
 def _attestations(found: _Found) -> Attestations:
     try:
         data = found.source.manifest(found.root)
-        return check_attestations(found.source, found.root, data, partial=found.is_store)
+        return check_attestations(found.source, found.root, data, partial=found.is_partial)
     except (NotFound, IntegrityError):
         # The root can't be read, which is a finding already.
         return Attestations()
@@ -129,6 +133,11 @@ def _check(answer: _Answer, judge: Judge | None) -> None:
             hint="don't use it, unless you know who else has signed it",
         )
     count = len(answer.findings)
+    if count and answer.found.is_store:
+        raise IntegrityError(
+            f"{answer.wanted} isn't what it claims to be: {count} finding{'s' if count > 1 else ''}",
+            hint="'polyarch doctor --repair' removes what is damaged in the store; then build it or pull it again",
+        )
     if count:
         raise IntegrityError(
             f"{answer.wanted} isn't what it claims to be: {count} finding{'s' if count > 1 else ''}",
@@ -143,6 +152,9 @@ def _place(
     """Find the image: in a layout, in the store if it has the name, else at its registry."""
     if wanted.startswith(LAYOUT_SCHEME):
         address = parse_layout(wanted)
+        if address.directory.is_file():
+            yield from _archived(address, store, places, cancel)
+            return
         layout = open_layout(address)
         yield _Found(source=layout, root=layout.load(address.target)[0], signed_at=layout)
         return
@@ -155,8 +167,46 @@ def _place(
     root = Descriptor.from_json(json.loads(ref.descriptor))
     with step(ignore_events, f"verifying {name.canonical}") as shown:
         fetcher = Fetcher(store=store, places=places, cancel=cancel, shown=shown)
-        source = StorePlace(fetcher=fetcher)
-        yield _Found(source=source, root=root, signed_at=repository, is_store=True)
+        source = StoreAsItIs(place=StorePlace(fetcher=fetcher))
+        yield _Found(source=source, root=root, signed_at=repository, is_store=True, is_partial=True)
+
+
+def _archived(
+    address: LayoutAddress, store: Store, places: Places, cancel: CancelToken
+) -> Iterator[_Found]:
+    """Find the image in an archive, which is read into a store of its own. Raises IntegrityError for damaged ones."""
+    scratch = store.temporary("archive")
+    try:
+        with Store(scratch) as own, step(ignore_events, "verifying an archive") as shown:
+            with address.directory.open("rb") as stream:
+                images = load_images(own, stream, cancel=cancel, keeps=False)
+            fetcher = Fetcher(store=own, places=places, cancel=cancel, shown=shown)
+            source = StorePlace(fetcher=fetcher, called=str(address))
+            # A store has its blobs where a layout has them; signatures may be listed beside the image.
+            layout = Layout(scratch)
+            layout.list_entries(each.root for each in images)
+            root = _one_of(images, address)
+            yield _Found(source=source, root=root, signed_at=layout, is_partial=True)
+    finally:
+        store.discard(scratch)
+
+
+def _one_of(images: Sequence[LoadedImage], address: LayoutAddress) -> Descriptor:
+    """Return the image of an archive that an address means. Raises NotFound, InputError."""
+    meant = [
+        each.root
+        for each in images
+        if address.digest in {None, each.root.digest}
+        and (not address.tag or any(name.tag == address.tag for name in each.names))
+    ]
+    if not meant:
+        raise NotFound(f"{address}: the archive has no such image")
+    if len(meant) > 1:
+        raise InputError(
+            f"{address}: the archive has {len(meant)} images",
+            hint="name one of them: FILE:TAG or FILE@DIGEST",
+        )
+    return meant[0]
 
 
 def _text(answer: _Answer) -> str:
