@@ -216,11 +216,14 @@ FLAGS = {
     ),
     "an output that is no pair": (
         ("-o", "type=local,dest"),
-        "invalid value dest",
+        "invalid value dest\nhint: write NAME=VALUE, several with commas",
     ),
     "an image ID of a directory": (
         ("-o", "out", "--iidfile", "id"),
-        "local and tar exporters are incompatible with image ID file",
+        (
+            "local and tar exporters are incompatible with image ID file\n"
+            "hint: files have no image ID: leave --iidfile out, or write an image: -o type=oci,dest=FILE"
+        ),
     ),
     "a build argument without a name": (
         ("--build-arg", "=x"),

@@ -22,6 +22,7 @@ from polyarch.buildkit.address import Target
 from polyarch.buildkit.farewell import Farewell
 from polyarch.buildkit.lastwords import LastWords, spoken
 from polyarch.errors import MachineError
+from polyarch.http.tls import tolerate
 
 __all__ = ["BytesCodec", "Said", "connect", "open_bytes"]
 
@@ -73,7 +74,7 @@ def _tls(options: Mapping[str, str]) -> ssl.SSLContext | None:
                 hint="the option names a file of this machine: polyarch inspect shows it",
             )
     try:
-        context = ssl.create_default_context(cafile=options.get("cacert"))
+        context = tolerate(ssl.create_default_context(cafile=options.get("cacert")))
         if "cert" in options:
             context.load_cert_chain(options["cert"], options["key"])
     except (OSError, ssl.SSLError) as error:

@@ -154,7 +154,9 @@ def _install(options: Options, context: Context) -> int:
             aside.write_text(program.text, encoding="utf-8")
             aside.chmod(0o755)
     except OSError as error:
-        raise MachineError(f"can't write {path}: {error.strerror}") from error
+        raise MachineError(
+            f"can't write {path}: {error.strerror}", hint="choose another --directory"
+        ) from error
     context.print(str(path))
     context.warn(f"{program.title} is polyarch now")
     if program.title in {"buildx", "docker"} and not _is_on_path(path.parent, context.environ):
@@ -169,9 +171,14 @@ def _is_on_path(directory: Path, environ: Mapping[str, str]) -> bool:
 def _uninstall(options: Options, context: Context) -> int:
     path = _wanted(options, context).path
     if not os.path.lexists(path):
-        raise NotFound(f"there is no program {path}")
+        raise NotFound(
+            f"there is no program {path}",
+            hint="name what was installed: --as NAME, --buildx, --docker or --kaniko, and its --directory",
+        )
     if not _is_ours(path):
-        raise InputError(f"{path} is another program's, and stays")
+        raise InputError(
+            f"{path} is another program's, and stays", hint="--directory names another place"
+        )
     try:
         path.unlink()
     except OSError as error:

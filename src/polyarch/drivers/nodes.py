@@ -24,6 +24,7 @@ from polyarch.errors import InputError
 from polyarch.late import is_there
 from polyarch.progress import Sink
 from polyarch.record import frozen, replace
+from polyarch.text.nearest import hint_for
 
 __all__ = ["driver_of"]
 
@@ -77,7 +78,10 @@ def driver_of(
         return _Found(found=remote)
     for name in node.driver_opts:
         if name not in _REMOTE_OPTIONS:
-            raise InputError(f"invalid driver option {name} for remote driver")
+            raise InputError(
+                f"invalid driver option {name} for remote driver",
+                hint=hint_for(name, _REMOTE_OPTIONS),
+            )
     target = parse_target(node.endpoint, node.driver_opts)
     if target.program[:1] == ("kubectl",) and _lacks_kubectl(environ):
         from polyarch.drivers.kubernetes.driver import pod_target  # noqa: PLC0415 see above

@@ -76,7 +76,10 @@ def _pulled(
     image = resolver.resolve(request.reference, wanted)
     found = wanted if is_index(root.media_type) else _platform_of(image)
     if request.platform is not None and not is_index(root.media_type) and found != wanted:
-        raise NotFound(f"{request.reference} is for {found}, not for {wanted}")
+        raise NotFound(
+            f"{request.reference} is for {found}, not for {wanted}",
+            hint=f"run it as it is: --platform {found}",
+        )
     stack = _unpack(images, image, found, cancel)
     if name.digest is None:
         engine.keep(name, root)

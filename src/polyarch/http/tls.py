@@ -9,7 +9,7 @@ from polyarch.errors import InputError
 from polyarch.http.connection import Connection
 from polyarch.http.endpoint import Endpoint
 
-__all__ = ["new_context", "secured"]
+__all__ = ["new_context", "secured", "tolerate"]
 
 
 def secured(sock: socket.socket, host: str, context: ssl.SSLContext) -> Connection:
@@ -19,13 +19,24 @@ def secured(sock: socket.socket, host: str, context: ssl.SSLContext) -> Connecti
     return Connection(wrapped, says_nothing=ssl.SSLWantReadError)
 
 
+def tolerate(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Have a context take the certificates that Go's programs take, whichever Python this is; returns it.
+
+    From 3.13 on, Python refuses those that lack extensions of RFC 5280, and with them many a company's CA: `openssl req
+    -x509` makes such. Until then, it took no file with a certificate for a CA that another CA has signed.
+    """
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
 def new_context(endpoint: Endpoint, bundle: str | None) -> ssl.SSLContext:
     """Return whom connections to `endpoint` trust, and what they show of themselves.
 
     `bundle` is a file of CAs to trust beside the system's. Raises InputError for a file that can't be used.
     """
     # Takes $SSL_CERT_FILE and $SSL_CERT_DIR into account by itself.
-    context = ssl.create_default_context()
+    context = tolerate(ssl.create_default_context())
     path: object = bundle
     try:
         if bundle:

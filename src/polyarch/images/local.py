@@ -172,7 +172,9 @@ def keep_image(store: Store, name: Reference, root: Descriptor) -> None:
 def tag_image(store: Store, name: Reference, other: Reference) -> None:
     """Let another name stand for an image as well. Raises NotFound; InputError for a name by digest."""
     if other.digest:
-        raise InputError("refusing to create a tag with a digest reference")
+        raise InputError(
+            "refusing to create a tag with a digest reference", hint="name a tag: NAME:TAG"
+        )
     store.refs.set(other.canonical, store.refs.get(name.canonical).descriptor)
 
 
@@ -189,7 +191,7 @@ def remove_image(store: Store, wanted: str) -> tuple[Reference, ...]:
         return (name,)
     found = [each.name for each in list_images(store) if _is_digest_of(wanted, each)]
     if not found:
-        raise NotFound(f"No such image: {wanted}")
+        raise NotFound(f"No such image: {wanted}", hint="polyarch images lists those that are here")
     for each in found:
         store.refs.delete(each.canonical)
     return tuple(found)

@@ -191,7 +191,10 @@ def _filtered(merged: Merged, platforms: Sequence[Platform], attestation: Attest
     """Leave out what isn't for the platforms; take in attestations that are in no index."""
     kept = _kept(merged.entries, platforms)
     if not kept:
-        raise InputError("none of the manifests match the provided platforms")
+        raise InputError(
+            "none of the manifests match the provided platforms",
+            hint="polyarch imagetools inspect NAME lists the platforms of an image",
+        )
     added = list(_unattested(kept, merged, attestation))
     if len(kept) == len(merged.entries) and not added:
         return merged

@@ -15,6 +15,7 @@ from polyarch.pattern import pattern
 
 __all__ = ["unpacked"]
 
+_MADE_BY = "polyarch build --shard PLATFORM -o FILE.tar makes an archive that can be joined"
 _FILES = pattern(r"index\.json|oci-layout|blobs/[a-z0-9]+/[a-f0-9]{32,128}")
 """All that is read of a layout: nothing else is written, so no name leads anywhere."""
 
@@ -37,10 +38,12 @@ def unpacked(archive: Path) -> Iterator[Path]:
         except (OSError, InvalidLayer) as error:
             raise InputError(
                 f"can't read {archive}: {error}",
-                hint="polyarch build --shard PLATFORM -o FILE.tar makes an archive that can be joined",
+                hint=_MADE_BY,
             ) from error
         if not (directory / "index.json").is_file():
-            raise InputError(f"{archive} isn't an archive of an OCI layout: it has no index.json")
+            raise InputError(
+                f"{archive} isn't an archive of an OCI layout: it has no index.json", hint=_MADE_BY
+            )
         yield directory
 
 

@@ -161,12 +161,16 @@ class Loader:
         if request.dockerfile == "-" or not _is_archive(request.stdin):
             if request.dockerfile not in {"", "-"}:
                 raise InputError(
-                    "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles"
+                    "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles",
+                    hint="standard input is no archive: leave -f out, or send the context as one",
                 )
             return MainContext()
         archive = self.fetcher().archive(request.stdin)
         if archive is None:
-            raise InputError("standard input is a damaged archive")
+            raise InputError(
+                "standard input is a damaged archive",
+                hint="polyarch takes tar, plain or compressed, for instance: tar cz . | polyarch build -",
+            )
         return MainContext(fetched=archive)
 
     def _fetched(self, value: str) -> Fetched | None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_bool, parse_int
 from polyarch.request.values import CacheEntry
-from polyarch.text.nearest import suggestion
+from polyarch.text.nearest import hint_for, suggestion
 
 __all__ = [
     "CACHES",
@@ -58,7 +58,10 @@ def check_caches(cache_from: Iterable[CacheEntry], cache_to: Iterable[CacheEntry
     """Raise InputError for kinds that don't exist, and for what lacks something."""
     for entry in cache_to:
         if entry.type not in _EXPORTERS:
-            raise InputError(f'failed to solve: unknown cache exporter: "{entry.type}"')
+            raise InputError(
+                f'failed to solve: unknown cache exporter: "{entry.type}"',
+                hint=hint_for(entry.type, _EXPORTERS),
+            )
         _check_needed(entry, "exporter", _NEEDED_BY_EXPORTERS)
         try:
             check_objects(entry)
@@ -70,7 +73,10 @@ def check_caches(cache_from: Iterable[CacheEntry], cache_to: Iterable[CacheEntry
     for entry in cache_from:
         # BuildKit tells this in a step that fails, and goes on; but who misspells a kind wants to know.
         if entry.type not in _IMPORTERS:
-            raise InputError(f"failed to solve: unknown cache importer: {entry.type}")
+            raise InputError(
+                f"failed to solve: unknown cache importer: {entry.type}",
+                hint=hint_for(entry.type, _IMPORTERS),
+            )
         _check_needed(entry, "importer", _NEEDED_BY_IMPORTERS)
 
 
@@ -132,4 +138,7 @@ def is_manifest(entry: CacheEntry) -> bool:
 def _check_needed(entry: CacheEntry, role: str, needed: Mapping[str, str]) -> None:
     key = needed.get(entry.type)
     if key is not None and not entry.attributes.get(key):
-        raise InputError(f"{entry.type} cache {role} requires {key}")
+        raise InputError(
+            f"{entry.type} cache {role} requires {key}",
+            hint=f"for instance type={entry.type},{key}=…",
+        )

@@ -30,7 +30,10 @@ def parse_ulimit(text: str) -> Ulimit:
     """Read `name=soft[:hard]`, -1 for no limit. Raises InputError."""
     name, equals, numbers = text.partition("=")
     if not equals:
-        raise InputError(f"invalid ulimit argument: {text}")
+        raise InputError(
+            f"invalid ulimit argument: {text}",
+            hint="write --ulimit NAME=SOFT[:HARD], for instance nofile=1024:2048",
+        )
     if name not in _ULIMITS:
         raise InputError(f"invalid ulimit type: {name}", hint=hint_for(name, _ULIMITS))
     limits = numbers.split(":")

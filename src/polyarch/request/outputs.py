@@ -125,19 +125,27 @@ def _check_directory(output: Output) -> None:
         raise InputError(f"dest cannot be stdout for {output.type} exporter", hint=hint)
     status = _status(output.destination, "directory")
     if status is not None and not stat.S_ISDIR(status.st_mode):
-        raise InputError(f"destination directory {output.destination} is a file")
+        raise InputError(
+            f"destination directory {output.destination} is a file",
+            hint="name a directory, or one that isn't there yet: dest=DIRECTORY",
+        )
     is_mirror(output)
 
 
 def _check_file(destination: str) -> None:
     status = _status(destination, "file")
     if status is not None and stat.S_ISDIR(status.st_mode):
-        raise InputError(f"destination file {destination} is a directory")
+        raise InputError(
+            f"destination file {destination} is a directory", hint="name a file: dest=FILE"
+        )
 
 
 def _check_stream(output: Output, *, is_taken: bool) -> None:
     if is_taken:
-        raise InputError("multiple outputs configured to write to stdout")
+        raise InputError(
+            "multiple outputs configured to write to stdout",
+            hint="give all but one a file: dest=FILE",
+        )
     if sys.stdout.isatty():
         raise InputError(
             f"dest file is required for {output.type} exporter. refusing to write to console",

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from polyarch.errors import InputError, MachineError
+from polyarch.http.tls import tolerate
 from polyarch.record import frozen
 
 __all__ = [
@@ -201,7 +202,7 @@ def context_of(certificates: Certificates) -> ssl.SSLContext | None:
     """Return how TLS is spoken, None for not at all. Raises MachineError."""
     if not certificates.certificate:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context = tolerate(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
     try:
         context.load_cert_chain(certificates.certificate, certificates.key)
         if certificates.authority:

@@ -6,7 +6,6 @@ path of a build can be gone by anybody, without namespaces or a runtime. The reg
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import tarfile
@@ -46,6 +45,7 @@ from polyarch.worker.tree import SourceTree
 from polyarch.worker.worker import Result, Worker
 from tests.support.images.trees import plant
 from tests.support.network.registry import Registry, opened, serving
+from tools.gzipped import gzipped
 
 __all__ = ["BASE", "FakeEngine", "fake_engine", "plant_base"]
 
@@ -109,7 +109,7 @@ def _manifest(
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "config": put(OCI_CONFIG, compact(config)),
-        "layers": [put(OCI_LAYER_GZIP, gzip.compress(tar.getvalue(), mtime=0))],
+        "layers": [put(OCI_LAYER_GZIP, gzipped(tar.getvalue()))],
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import json
@@ -13,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from tests.support.images.rootfs import make_rootfs
+from tools.gzipped import gzipped
 
 __all__ = ["digest_of", "layer_of", "push_base", "push_image", "put_manifest"]
 
@@ -74,7 +74,7 @@ def push_image(repository: str, layer: bytes, platform: dict[str, str]) -> dict[
         "schemaVersion": 2,
         "mediaType": _MANIFEST,
         "config": _push_blob(repository, _CONFIG, json.dumps(config).encode()),
-        "layers": [_push_blob(repository, _LAYER, gzip.compress(layer, 6, mtime=0))],
+        "layers": [_push_blob(repository, _LAYER, gzipped(layer, 6))],
     }
     data = json.dumps(manifest).encode()
     put_manifest(repository, digest_of(data), _MANIFEST, data)

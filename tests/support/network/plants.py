@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import json
@@ -10,6 +9,7 @@ import tarfile
 from collections.abc import Callable, Iterable
 
 from tests.support.network.registry import Registry, digest_of
+from tools.gzipped import gzipped
 
 __all__ = ["LAYER", "MANIFEST", "Member", "plant_image", "tar_of"]
 
@@ -45,7 +45,7 @@ def plant_image(
 
     `change` may spoil the manifest and the config before they are stored.
     """
-    packed = gzip.compress(layer, 6, mtime=0)
+    packed = gzipped(layer, 6)
     diff_id = "sha256:" + hashlib.sha256(layer).hexdigest()
     config: Json = {
         "os": "linux",

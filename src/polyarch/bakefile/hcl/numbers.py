@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from polyarch.pattern import pattern
 
-__all__ = ["INFINITY", "Num", "from_float", "from_int", "parse", "rounded", "text", "text_general"]
+__all__ = ["Num", "from_float", "from_int", "parse", "rounded", "text", "text_general"]
 
 LITERAL_BITS = 512
 _COUNT_BITS = 64
@@ -43,9 +43,6 @@ class Num(NamedTuple):
     def key(self) -> tuple[int, Fraction]:
         """Return what numbers are ordered by."""
         return self.infinite, self.value
-
-
-INFINITY = Num(Fraction(0), LITERAL_BITS, 1)
 
 
 def from_int(number: int, bits: int = _COUNT_BITS) -> Num:

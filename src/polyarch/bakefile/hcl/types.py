@@ -68,11 +68,6 @@ class Type(NamedTuple):
         return self.kind in _COLLECTION
 
     @property
-    def is_sequence(self) -> bool:
-        """Whether it is a list or a tuple."""
-        return self.kind in {Kind.LIST, Kind.TUPLE}
-
-    @property
     def is_iterable(self) -> bool:
         """Whether `for` goes through it."""
         return self.is_collection or self.kind in {Kind.TUPLE, Kind.OBJECT}

@@ -34,15 +34,22 @@ def read_listing(text: str) -> Listing:
         for each in fields:
             name, equals, value = each.partition("=")
             if not equals:
-                raise InputError(f"invalid value {each}")
+                raise InputError(
+                    f"invalid value {each}",
+                    hint="write --list=targets, or --list=type=targets,format=json",
+                )
             name = name.strip().lower()
             if name not in found:
                 raise InputError(f"unexpected key '{name}' in '{each}'")
             found[name] = value
     if found["type"] not in {"targets", "variables"}:
-        raise InputError(f"invalid list type {quote(found['type'])}")
+        raise InputError(
+            f"invalid list type {quote(found['type'])}", hint="there are targets and variables"
+        )
     if found["format"] not in {"", "table", "json"}:
-        raise InputError(f"invalid list format {quote(found['format'])}")
+        raise InputError(
+            f"invalid list format {quote(found['format'])}", hint="there are table and json"
+        )
     return Listing(type=found["type"], format=found["format"] or "table")
 
 

@@ -46,6 +46,7 @@ from polyarch.errors import InputError, NotFound
 from polyarch.golang.strconv import quote
 from polyarch.platforms import parse_list
 from polyarch.record import frozen
+from polyarch.text.nearest import hint_for
 from polyarch.text.toml import normalized
 
 __all__ = ["CREATE"]
@@ -103,7 +104,10 @@ def _leave(options: Options, builders: SavedBuilders) -> None:
     with builders.change():
         builder = builders.find(name)
         if builder is None:
-            raise NotFound(f"failed to find instance {quote(name)} for leave")
+            raise NotFound(
+                f"failed to find instance {quote(name)} for leave",
+                hint="polyarch ls lists the builders",
+            )
         builders.save(without_node(builder, node))
 
 
@@ -192,7 +196,10 @@ def _warn(context: Context, text: str) -> None:
 def _driver(driver: str, endpoint: str, context: Context) -> str:
     """Return the driver that is meant; without a word, it is docker buildx's for such an endpoint."""
     if driver == DOCKER_DRIVER:
-        raise InputError('additional instances of driver "docker" cannot be created')
+        raise InputError(
+            'additional instances of driver "docker" cannot be created',
+            hint="without --driver the builder is on this machine; an engine builds by --driver docker-container",
+        )
     if driver in _REMOTE:
         raise InputError(
             f"the driver {driver} is for another machine, which polyarch can't build on yet",
@@ -207,7 +214,9 @@ def _driver(driver: str, endpoint: str, context: Context) -> str:
         _warn(context, f"driver {driver} replaced: polyarch builds on this machine by itself")
         return LOCAL_DRIVER
     if driver not in _DRIVERS:
-        raise InputError(f"failed to find driver {quote(driver)}")
+        raise InputError(
+            f"failed to find driver {quote(driver)}", hint=hint_for(driver, filter(None, _DRIVERS))
+        )
     return driver
 
 
@@ -238,7 +247,10 @@ def _create(asked: _Asked, builders: SavedBuilders) -> SavedBuilder:
             raise InputError(f"instance name {quote(name)} already exists as context builder")
         known = None
     if known is None and asked.change.append:
-        raise NotFound(f"failed to find instance {quote(name)} for append")
+        raise NotFound(
+            f"failed to find instance {quote(name)} for append",
+            hint="polyarch ls lists the builders; without --append a new one is made",
+        )
     if known is None or (builders.hides(known) and not asked.change.append):
         new = SavedBuilder(name=name, driver=asked.driver or LOCAL_DRIVER)
         return with_node(new, asked.change)

@@ -38,10 +38,12 @@ def _run(options: Options, context: Context) -> int:
 
 def _known(builders: SavedBuilders, name: str) -> SavedBuilder:
     if name == DEFAULT_NAME:
-        raise InputError("default builder cannot be removed")
+        raise InputError(
+            "default builder cannot be removed", hint="polyarch use NAME makes another one current"
+        )
     builder = builders.find(name)
     if builder is None:
-        raise NotFound(f"no builder {quote(name)} found")
+        raise NotFound(f"no builder {quote(name)} found", hint="polyarch ls lists the builders")
     if builder.is_context:
         raise InputError(
             f"context builder cannot be removed, run `docker context rm {name}` to remove this context"

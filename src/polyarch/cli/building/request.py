@@ -97,7 +97,10 @@ def read_flags(options: Options, environ: Mapping[str, str]) -> BuildFlags:
     if options.text("iidfile") and any(
         each.type in {OutputType.LOCAL, OutputType.TAR} for each in flags.outputs
     ):
-        raise InputError("local and tar exporters are incompatible with image ID file")
+        raise InputError(
+            "local and tar exporters are incompatible with image ID file",
+            hint="files have no image ID: leave --iidfile out, or write an image: -o type=oci,dest=FILE",
+        )
     return flags
 
 
@@ -245,7 +248,10 @@ def _annotations(values: Sequence[str]) -> tuple[Annotation, ...]:
 
 def _with_stdin(request: BuildRequest, context: Context) -> BuildRequest:
     if request.context == "-" and request.dockerfile == "-":
-        raise InputError("invalid argument: can't use stdin for both build context and dockerfile")
+        raise InputError(
+            "invalid argument: can't use stdin for both build context and dockerfile",
+            hint="give the Dockerfile as a file, or in the archive",
+        )
     if "-" not in {request.context, request.dockerfile}:
         return request
     return replace(request, stdin=context.stdin.buffer.read())

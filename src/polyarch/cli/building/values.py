@@ -90,7 +90,10 @@ def _output(value: str) -> Output:
         attributes[key.lower().strip()] = setting
     kind = attributes.pop("type", "")
     if not kind:
-        raise InputError("type is required for output")
+        raise InputError(
+            "type is required for output",
+            hint="for instance -o type=local,dest=DIRECTORY, or -o DIRECTORY",
+        )
     destination = attributes.pop("dest", "")
     return Output(type=kind, destination=destination, attributes=attributes)
 
@@ -99,7 +102,7 @@ def _pair(text: str) -> tuple[str, str]:
     """Cut `key=value` at the first equals sign."""
     key, equals, value = text.partition("=")
     if not equals:
-        raise InputError(f"invalid value {text}")
+        raise InputError(f"invalid value {text}", hint="write NAME=VALUE, several with commas")
     return key, value
 
 
@@ -119,7 +122,9 @@ def _cache_entry(text: str) -> CacheEntry:
     attributes = {key.lower(): value for key, value in map(_pair, fields)}
     kind = attributes.pop("type", "")
     if not kind:
-        raise InputError(f"type required for {quote(text)}")
+        raise InputError(
+            f"type required for {quote(text)}", hint="for instance type=registry,ref=NAME"
+        )
     return CacheEntry(type=kind, attributes=attributes)
 
 
@@ -194,7 +199,9 @@ def _attestation(value: str) -> Attestation:
             case _:
                 attributes[key] = setting
     if not kind:
-        raise InputError("attestation type not specified")
+        raise InputError(
+            "attestation type not specified", hint="write --attest type=provenance, or type=sbom"
+        )
     return Attestation(type=kind, disabled=disabled, attributes=attributes)
 
 
@@ -282,6 +289,7 @@ def build_context_flag(values: Iterable[str], *, familiar: Callable[[str], str])
     return found
 
 
+_HOST = "write --add-host NAME=ADDRESS, for instance db=10.0.0.5 or db=host-gateway"
 _LOCAL_DELETE = "buildx.local.delete"
 
 
@@ -325,14 +333,14 @@ def add_host_flag(values: Iterable[str]) -> tuple[str, ...]:
         if not separator:
             host, separator, addresses = value.partition(":")
         if not host or not addresses:
-            raise InputError(f"invalid host {value}")
+            raise InputError(f"invalid host {value}", hint=_HOST)
         if addresses == "host-gateway":
             hosts.append(f"{host}={addresses}")
             continue
         for text in addresses.split(","):
             address = text[1:-1] if len(text) > 2 and text[0] + text[-1] == "[]" else text
             if not _is_address(address):
-                raise InputError(f"invalid host {value}")
+                raise InputError(f"invalid host {value}", hint=_HOST)
             hosts.append(f"{host}={address}")
     return tuple(hosts)
 
@@ -358,7 +366,9 @@ def call_flag(text: str) -> Call | None:
     for option in csv_fields(text):
         key, equals, setting = option.partition("=")
         if not equals and name:
-            raise InputError(f"invalid print value: {text}")
+            raise InputError(
+                f"invalid print value: {text}", hint="for instance --call=outline,format=json"
+            )
         if not equals:
             name = option
         elif key == "format":

@@ -13,6 +13,9 @@ from polyarch.registry.login import check_credentials
 __all__ = ["LOGIN", "LOGOUT"]
 
 
+_PIPE = "echo PASSWORD | polyarch login -u USER --password-stdin REGISTRY"
+
+
 def _login(options: Options, context: Context) -> int:
     context = with_authorities(options, context)
     key = config_key(options.arguments[0] if options.arguments else "")
@@ -32,7 +35,7 @@ def _given_password(options: Options, context: Context) -> str:
         if options.given("password"):
             raise InputError("--password and --password-stdin are mutually exclusive")
         if not options.text("username"):
-            raise InputError("Must provide --username with --password-stdin")
+            raise InputError("Must provide --username with --password-stdin", hint=_PIPE)
         return context.stdin.read().rstrip("\r\n")
     if options.given("password"):
         context.warn("WARNING! Others can see a password on the command line: use --password-stdin")
@@ -44,12 +47,12 @@ def _who(options: Options, context: Context) -> tuple[str, str]:
     if (not user or not password) and not context.stdin.isatty():
         raise InputError(
             "Cannot perform an interactive login from a non TTY device",
-            hint="echo PASSWORD | polyarch login -u USER --password-stdin REGISTRY",
+            hint=_PIPE,
         )
     user = user or ask("Username: ", context)
     password = password or ask_secret("Password: ", context)
     if not user or not password:
-        raise InputError("user and password can't be empty")
+        raise InputError("user and password can't be empty", hint=_PIPE)
     return user, password
 
 

@@ -82,7 +82,10 @@ def _variables(values: tuple[str, ...], environ: Mapping[str, str]) -> Iterator[
     """Give `NAME=value` each; a bare name has our own value, and is left out without one."""
     for value in values:
         if value.startswith("=") or not value:
-            raise InputError(f"invalid environment variable: {value}")
+            raise InputError(
+                f"invalid environment variable: {value}",
+                hint="write NAME=VALUE, or NAME for your own value",
+            )
         if "=" in value:
             yield value
         elif value in environ:

@@ -27,7 +27,9 @@ __all__ = ["CREATE"]
 
 def _asked(options: Options) -> Asked:
     if not options.values("file") and not options.arguments:
-        raise InputError("no sources specified")
+        raise InputError(
+            "no sources specified", hint="name images, or files with descriptors: -f FILE"
+        )
     targets = options.values("tag")
     if not targets and not options.is_set("dry-run"):
         raise InputError("can't push with no tags specified, please set --tag or --dry-run")

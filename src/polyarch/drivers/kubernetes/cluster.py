@@ -14,11 +14,13 @@ import urllib3
 from kubernetes import client
 from kubernetes.client.rest import ApiException
 from kubernetes.stream import stream
+from urllib3.util.ssl_ import create_urllib3_context
 from websocket import WebSocketBadStatusException
 
 from polyarch.drivers.kubernetes.manifest import Manifest
 from polyarch.drivers.kubernetes.settings import ClusterSettings
 from polyarch.errors import MachineError, PolyarchError, RemoteError
+from polyarch.http.tls import tolerate
 from polyarch.record import frozen
 
 __all__ = ["Cluster", "open_cluster"]
@@ -160,6 +162,11 @@ class Cluster:
 def open_cluster(settings: ClusterSettings, namespace: str = "") -> Cluster:
     """Return a namespace of a cluster, "" for the usual one."""
     api = client.ApiClient(settings.configuration)
+    pools = api.rest_client.pool_manager.connection_pool_kw
+    context = tolerate(create_urllib3_context(cert_reqs=pools["cert_reqs"]))
+    if not settings.configuration.ssl_ca_cert:
+        context.load_default_certs()
+    pools["ssl_context"] = context
     return Cluster(api=api, namespace=namespace or settings.namespace)
 
 

@@ -17,6 +17,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 __all__ = ["StepAuthority"]
 
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 _HOUR = dt.timedelta(hours=1)
 _LIFETIME = dt.timedelta(days=7)
 """Longer than any step runs."""
@@ -82,6 +93,15 @@ class StepAuthority:
             .not_valid_after(now + _LIFETIME)
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         )
+        # Programs of steps that heed RFC 5280 to the letter, as Python's from 3.13 on, want these.
+        public = self._key.public_key()
+        identifier = x509.SubjectKeyIdentifier.from_public_key(public)
+        builder = builder.add_extension(identifier, critical=False)
+        if is_authority:
+            builder = builder.add_extension(_SIGNS, critical=True)
+        else:
+            issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
+            builder = builder.add_extension(issuer, critical=False)
         if names is not None:
             builder = builder.add_extension(names, critical=False)
         return builder.sign(self._key, hashes.SHA256())
