@@ -19,7 +19,6 @@ from polyarch.digest import DiffID, Digest
 from polyarch.errors import (
     Cancelled,
     IntegrityError,
-    InvalidLayer,
     OutOfReach,
     PolyarchError,
     about_blob,
@@ -158,7 +157,7 @@ class ImageSource:
                 self._fetch(layer, vertex, cancel)
             try:
                 self._extract(layer, vertex, cancel, pieces)
-            except (IntegrityError, InvalidLayer):
+            except IntegrityError:
                 if pieces is not None or not self._drop_damaged(layer):
                     raise
                 self._fetch(layer, vertex, cancel)
