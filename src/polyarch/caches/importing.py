@@ -145,7 +145,7 @@ def _inline(text: str) -> Iterator[Cache]:
     try:
         data = base64.b64decode(text, validate=True)
         whole = json.loads(data)
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise IntegrityError(f"{INLINE} can't be read: {error}") from error
     # BuildKit has a list of caches there.
     for each in whole if isinstance(whole, list) else [whole]:
@@ -171,7 +171,7 @@ def record_of(result: CachedResult, source: str) -> Record:
     )
     try:
         record.ingredients()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(f"the cache tells of {result.step!r} what can't be read") from error
     return record
 

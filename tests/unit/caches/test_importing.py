@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from polyarch.caches import form
 from polyarch.caches.form import INLINE
 from polyarch.caches.importing import Imported, import_caches
 from polyarch.caches.places import CachePlaces
@@ -94,6 +95,17 @@ def test_an_inline_cache_of_buildkit_is_counted() -> None:
 
     assert (found.records, found.blobs, error) == ({}, {}, "")
     assert "5 results" in remarks[0]
+
+
+def test_what_is_nested_too_deep_is_an_error_of_the_import() -> None:
+    ours = {"keys": ["k"], "identity": "key:k", "explain": "[" * 100_000, "loadable": False}
+    data = json.dumps({"records": [{"digest": "k", "polyarch": ours}]}).encode()
+    place = tagged(data, form.CONFIG)
+
+    found, _, error = read(place)
+
+    assert not found.records
+    assert "can't be read" in error
 
 
 def test_an_image_without_a_cache_as_buildah_writes_them() -> None:
