@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyarch.digest import DiffID, Digest
-from polyarch.errors import Cancelled, IntegrityError, OutOfReach, PolyarchError, about_blob
+from polyarch.errors import (
+    Cancelled,
+    IntegrityError,
+    OutOfReach,
+    PolyarchError,
+    RemoteError,
+    about_blob,
+)
 from polyarch.graph.op import ImageOp
 from polyarch.graph.vertex import Vertex
 from polyarch.images.known import missing_image
@@ -114,6 +121,9 @@ class ImageSource:
             return self.places(cancel).at(source).holds(blob)
         except Cancelled:
             raise
+        except RemoteError:
+            self.reach.gone.add(source)
+            return False
         except PolyarchError:
             return False
 

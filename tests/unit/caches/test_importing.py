@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
-from polyarch.caches import form
+from polyarch.caches import form, importing
 from polyarch.caches.form import INLINE
 from polyarch.caches.importing import Imported, import_caches
 from polyarch.caches.places import CachePlaces
@@ -106,6 +107,23 @@ def test_what_is_nested_too_deep_is_an_error_of_the_import() -> None:
 
     assert not found.records
     assert "can't be read" in error
+
+
+class Silent(MemoryPlace):
+    """A place that never answers."""
+
+    def load(self, target: str) -> tuple[Descriptor, bytes]:
+        threading.Event().wait()
+        return super().load(target)
+
+
+def test_a_place_that_never_answers_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "_PATIENCE", 0.05)
+
+    found, _, error = read(Silent())
+
+    assert not found.records
+    assert error == "it didn't answer in time"
 
 
 def test_an_image_without_a_cache_as_buildah_writes_them() -> None:
