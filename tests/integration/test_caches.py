@@ -237,6 +237,34 @@ def test_layers_that_a_cache_has_lost_are_made_again(who: Person, registry: Real
     )
 
 
+def test_a_cache_is_written_of_what_another_one_had(root: Person, registry: RealRegistry) -> None:
+    """As CI jobs do that write a new directory each time; what the old one has lost is left out, and made anew."""
+    write(root, registry)
+    old, new = (root.work / name for name in ("old", "new"))
+    first, _ = build(root, "--cache-to", f"type=local,dest={old},mode=max")
+    forget(root)
+    again, shown = build(
+        root,
+        *("--cache-from", f"type=local,src={old}"),
+        *("--cache-to", f"type=local,dest={new},mode=max"),
+    )
+    assert (again, ran(shown)) == (first, [])
+    assert "ERROR: " not in shown, shown
+    forget(root)
+    shutil.rmtree(old)
+
+    again, shown = build(root, "--cache-from", f"type=local,src={new}")
+
+    assert (again, ran(shown)) == (first, [])
+    made = json.loads(_blob(new, json.loads((new / "index.json").read_text())))
+    for layer in made["layers"]:
+        (new / "blobs/sha256" / layer["digest"].partition(":")[2]).unlink()
+    forget(root)
+    to = f"type=local,dest={old},mode=max"
+    _, shown = build(root, "--cache-from", f"type=local,src={new}", "--cache-to", to)
+    assert "ERROR: " not in shown, shown
+
+
 @pytest.mark.parametrize("way", ["tree", "image", "elsewhere"])
 def test_layers_that_a_cache_has_other_bytes_for_are_made_again(
     root: Person, registry: RealRegistry, way: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from polyarch.caches.form import is_portable
 from polyarch.caches.names import Names, name_of_diffs, name_of_key
 from polyarch.digest import DiffID
 from polyarch.graph.vertex import Vertex
@@ -13,7 +14,7 @@ from polyarch.solver.elsewhere import Elsewhere
 from polyarch.solver.key import CacheKey, Ingredients
 from polyarch.solver.records import Record
 
-__all__ = ["ImportedResults", "Several", "is_portable", "stack_of"]
+__all__ = ["ImportedResults", "Several", "stack_of"]
 
 DiffIDs = Callable[[LayerStack], Sequence[DiffID] | None]
 
@@ -24,11 +25,6 @@ def stack_of(record: Record) -> LayerStack | None:
         return LayerStack.from_json(record.result)
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def is_portable(identity: str) -> bool:
-    """Whether a result is called so by a cache, and not by the store."""
-    return identity.startswith(("key:", "layers:"))
 
 
 class ImportedResults:

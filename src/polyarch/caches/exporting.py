@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from polyarch.caches.form import CONFIG, INLINE, Cache, CachedLayer, write_cache
@@ -44,7 +44,8 @@ _STEPS: Mapping[str, str] = {
 class CacheExporter:
     """Writes what a solve found out as a cache.
 
-    `targets` are the results that were asked for; `imported_places` as in `Imported`.
+    `targets` are the results that were asked for; `imported_places` as in `Imported`. `is_in_reach` tells whether the
+    layers of a result can be had that came with another cache.
     """
 
     store: Store
@@ -55,6 +56,7 @@ class CacheExporter:
     imported_places: Mapping[str, Mapping[int, Sequence[str]]]
     sink: Sink
     cancel: CancelToken
+    is_in_reach: Callable[[LayerStack], bool]
 
     def with_inline(
         self,
@@ -85,20 +87,17 @@ class CacheExporter:
                 with shown.part("preparing build cache for export"):
                     choice = CompressionChoice.of(entry.attributes)
                     is_max = entry.attributes.get("mode") == "max"
-                    cache = self._gather(facts, choice, shown, is_max=is_max)
-                self._write(entry, cache, shown)
+                    wanted = None if is_max else _snapshots(self.targets)
+                    layers = self._fetching(shown)
+                    finder = _Layers(layers, self.snapshotter, choice, self.cancel, wanted)
+                    finder.is_in_reach = self.is_in_reach
+                    cache = gather(facts, finder.find, self.find_places)
+                self._write(entry, cache, finder.sources, shown)
         except Cancelled:
             raise
         except PolyarchError:
             if find_bool(entry.attributes.get("ignore-error", "true")) is False:
                 raise
-
-    def _gather(
-        self, facts: Iterable[Facts], choice: CompressionChoice, shown: Step, *, is_max: bool
-    ) -> Cache:
-        wanted = None if is_max else _snapshots(self.targets)
-        finder = _Layers(self._fetching(shown), self.snapshotter, choice, self.cancel, wanted)
-        return gather(facts, finder.find, self.find_places)
 
     def find_places(self, stack: LayerStack) -> Mapping[int, Sequence[str]]:
         """Return where large files of other stages are in the topmost layer of a result, by input."""
@@ -107,13 +106,19 @@ class CacheExporter:
         top = stack.snapshots[-1]
         return self.store.copies.find_places(top) or self.imported_places.get(top, {})
 
-    def _write(self, entry: CacheEntry, cache: Cache, shown: Step) -> None:
+    def _write(
+        self,
+        entry: CacheEntry,
+        cache: Cache,
+        sources: Mapping[Digest, Sequence[str]],
+        shown: Step,
+    ) -> None:
         data = write_cache(cache)
         config = Descriptor(media_type=CONFIG, digest=sha256(data), size=len(data))
         manifest = _manifest(entry, config, cache.blobs)
         for each in (data, manifest[1]):
             self.store.blobs.put(each, sha256(each))
-        source = StorePlace(fetcher=self._fetcher(shown), sources=self._sources())
+        source = StorePlace(fetcher=self._fetcher(shown), sources=sources)
         target, tag = self.places.to_write(entry)
         watch = Watch(blob=partial(_show, shown, time.time()), cancel=self.cancel)
         if entry.type in OBJECTS:
@@ -131,14 +136,6 @@ class CacheExporter:
 
     def _fetcher(self, shown: Step) -> Fetcher:
         return Fetcher(store=self.store, places=self.places.places, cancel=self.cancel, shown=shown)
-
-    def _sources(self) -> Mapping[Digest, Sequence[str]]:
-        return {
-            layer.blob.digest: layer.sources
-            for stack in self.targets
-            for layer in stack.layers
-            if layer.blob is not None
-        }
 
 
 def _show(shown: Step, started: float, blob: Descriptor, current: int) -> None:
@@ -169,18 +166,23 @@ class _Layers:
         self._cancel = cancel
         self._wanted = wanted
         self._latest = latest
+        self.is_in_reach: Callable[[LayerStack], bool] = lambda _stack: True
+        self.sources: dict[Digest, tuple[str, ...]] = {}
+        """Where the layers are that came with images and caches."""
 
     def find(self, stack: LayerStack) -> tuple[CachedLayer, ...] | None:
         """Return the layers of a result; None if it is not to be in the cache, or not here any more."""
         if self._wanted is not None and not self._wanted.issuperset(stack.snapshots):
             return None
         own = (layer.snapshot for layer in stack.layers if layer.blob is None)
-        if not all(map(self._snapshotter.exists, own)):
+        if not all(map(self._snapshotter.exists, own)) or not self.is_in_reach(stack):
             return None
         return tuple(self._layer(stack, number) for number in range(len(stack.layers)))
 
     def _layer(self, stack: LayerStack, number: int) -> CachedLayer:
         made = self._layers.layer(stack, number, self._choice, self._cancel)
+        if made.sources:
+            self.sources[made.descriptor.digest] = made.sources
         return CachedLayer(
             blob=made.descriptor,
             diff_id=made.diff_id,

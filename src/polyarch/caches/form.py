@@ -16,22 +16,36 @@ Source: BuildKit, cache/remotecache/v1, "CacheConfig".
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections.abc import Mapping, Sequence
 
 from polyarch.digest import DiffID, Digest, parse_digest
-from polyarch.errors import IntegrityError
+from polyarch.errors import IntegrityError, InvalidReference
 from polyarch.golang.json import compact
 from polyarch.golang.time import time_of
+from polyarch.oci.base import LAYOUT_SCHEME
 from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import Fields, read_document
+from polyarch.oci.reference import parse as parse_reference
 from polyarch.record import field, frozen
 
-__all__ = ["CONFIG", "INLINE", "Cache", "CachedLayer", "CachedResult", "read_cache", "write_cache"]
+__all__ = [
+    "CONFIG",
+    "INLINE",
+    "Cache",
+    "CachedLayer",
+    "CachedResult",
+    "is_portable",
+    "read_cache",
+    "write_cache",
+]
 
 CONFIG = "application/vnd.buildkit.cacheconfig.v0"
 """The media type of the document."""
 _OURS = "polyarch"
+_LATEST = 253402300800.0
+"""The year 10000, which no date can have, in seconds since the epoch."""
 _MOST_LAYERS = 4096
 """Upon one another: a file system takes fewer, and a cycle of parents would have no end."""
 
@@ -196,19 +210,33 @@ def _read_layer(entry: Fields) -> CachedLayer:
         diff_id=DiffID(parse_digest(annotations.text("diffID", required=True))),
         created=_seconds(ours, "created"),
         description=ours.text("description"),
-        sources=ours.texts("sources"),
+        sources=tuple(filter(_is_source, ours.texts("sources"))),
         is_linked=ours.flag("linked"),
         archive=ours.number("archive"),
         compression=ours.text("compression"),
     )
 
 
+def _is_source(text: str) -> bool:
+    """Tell whether a text names a place where layers of base images are; what doesn't is passed over."""
+    if text.startswith(LAYOUT_SCHEME):
+        return "\0" not in text
+    try:
+        parse_reference(text)
+    except InvalidReference:
+        return False
+    return True
+
+
 def _seconds(fields: Fields, key: str) -> float | None:
     text = fields.text(key)
     try:
-        return float(text) if text else None
+        seconds = float(text) if text else None
     except ValueError:
-        raise IntegrityError(f"{fields.place(key)} is {text!r} instead of seconds") from None
+        seconds = math.nan
+    if seconds is not None and not 0 <= seconds < _LATEST:
+        raise IntegrityError(f"{fields.place(key)} is {text!r} instead of seconds")
+    return seconds
 
 
 def _read_record(
@@ -219,16 +247,26 @@ def _read_record(
     if not keys:
         raise IntegrityError(f"{ours.place('keys')} is empty")
     tops = [each.number("layer") for each in entry.objects("layers")]
+    identity = ours.text("identity", required=True)
+    if not is_portable(identity):
+        raise IntegrityError(
+            f"{ours.place('identity')} is {identity!r}, which no cache calls a result"
+        )
     stack = _stack(tops[0] if tops else -1, layers, parents)
     return CachedResult(
         keys=keys,
-        identity=ours.text("identity", required=True),
+        identity=identity,
         step=ours.text("step"),
         explain=ours.text("explain", required=True),
         layers=stack if ours.flag("loadable") else None,
         places={each.number("input"): _paths(each) for each in ours.objects("places")},
         seconds=_seconds(ours, "seconds") or 0.0,
     )
+
+
+def is_portable(identity: str) -> bool:
+    """Whether a result is called so by a cache, and not by the store."""
+    return identity.startswith(("key:", "layers:"))
 
 
 def _paths(entry: Fields) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from polyarch.caches.background import Background
 from polyarch.caches.form import CONFIG, INLINE, Cache, CachedLayer, CachedResult, read_cache
 from polyarch.caches.places import CachePlaces, shown
 from polyarch.digest import Digest
-from polyarch.errors import Cancelled, IntegrityError, NotFound, PolyarchError
+from polyarch.errors import Cancelled, IntegrityError, NotFound, PolyarchError, RemoteError
 from polyarch.images.place import Place, read_blob
 from polyarch.oci.base import PIECES
 from polyarch.oci.descriptor import Descriptor
@@ -19,7 +20,7 @@ from polyarch.oci.fields import naming, read_document
 from polyarch.oci.index import parse_index
 from polyarch.oci.manifest import parse_manifest
 from polyarch.oci.media import OCI_LAYER, is_config, is_index
-from polyarch.progress import Sink, Step, step
+from polyarch.progress import CancelToken, Sink, Step, step
 from polyarch.record import field, frozen
 from polyarch.request.values import CacheEntry
 from polyarch.snapshot.stack import LayerRef, LayerStack, snapshot_of_diff
@@ -30,6 +31,8 @@ __all__ = ["Imported", "import_caches", "record_of"]
 
 _LIMIT = 64 << 20
 """Bytes of a cache's document: some hundred thousand steps."""
+_PATIENCE = 30.0
+"""Seconds that a build waits for a cache to be read before it begins."""
 _MOST_INDEXES = 8
 _MOST_IMAGES = 64
 
@@ -66,13 +69,24 @@ def _read(entry: CacheEntry, places: CachePlaces, sink: Sink) -> list[Imported]:
     try:
         with step(sink, f"importing cache manifest from {shown(entry)}") as told:
             source, place, target = places.to_read(entry)
-            found = list(_caches(place, *place.load(target)))
+            found = _in_time(lambda: list(_caches(place, *place.load(target))), places.cancel)
             _tell_others(found, told)
             return [_imported(cache, source) for cache in found]
     except Cancelled:
         raise
     except PolyarchError:
         return []  # told of by the step; a cache only saves time
+
+
+def _in_time(read: Callable[[], list[Cache]], cancel: CancelToken) -> list[Cache]:
+    """Read a cache in a thread that is left alone where nobody answers. Raises RemoteError, Cancelled, and what reading raises."""
+    background = Background(1)
+    answer = background.submit(read)
+    left = background.finish(_PATIENCE, _PATIENCE, cancel.check)
+    background.stop()
+    if left:
+        raise RemoteError("it didn't answer in time")
+    return answer.get() or []
 
 
 def _tell_others(caches: Iterable[Cache], told: Step) -> None:
@@ -145,7 +159,7 @@ def _inline(text: str) -> Iterator[Cache]:
     try:
         data = base64.b64decode(text, validate=True)
         whole = json.loads(data)
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise IntegrityError(f"{INLINE} can't be read: {error}") from error
     # BuildKit has a list of caches there.
     for each in whole if isinstance(whole, list) else [whole]:
@@ -171,7 +185,7 @@ def record_of(result: CachedResult, source: str) -> Record:
     )
     try:
         record.ingredients()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(f"the cache tells of {result.step!r} what can't be read") from error
     return record
 

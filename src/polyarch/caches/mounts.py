@@ -12,8 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 from polyarch.digest import Digest
-from polyarch.errors import Cancelled, InputError, PolyarchError
-from polyarch.golang.units import human_size, ram_in_bytes
+from polyarch.errors import Cancelled, PolyarchError
+from polyarch.golang.units import human_size
 from polyarch.images.piecereader import PiecedPlace
 from polyarch.images.pieces import find_pieces
 from polyarch.images.piecewriter import put_pieces
@@ -35,7 +35,6 @@ from polyarch.store.trouble import tree_trouble
 __all__ = ["KeptAt", "MountLimits", "SavedMounts"]
 
 _ALL = "all"
-_USUAL_LIMIT = 2 << 30
 
 
 @frozen
@@ -43,21 +42,6 @@ class MountLimits:
     """Which cache mounts go along, and how many bytes each may have on the disk."""
 
     limits: Mapping[str, int]
-
-    @staticmethod
-    def parse(text: str) -> MountLimits:
-        """Read `ID[=SIZE]`, several with `;` or `,` between, where the id `all` means any. Raises InputError."""
-        limits: dict[str, int] = {}
-        for each in filter(None, text.replace(";", ",").split(",")):
-            name, equals, size = each.partition("=")
-            try:
-                limits[name.strip().lstrip("/")] = ram_in_bytes(size) if equals else _USUAL_LIMIT
-            except InputError as error:
-                raise InputError(
-                    f"cache-mounts={text}: {error}",
-                    hint="write ids of cache mounts, or all, each with a size if need be: all=500mb",
-                ) from error
-        return MountLimits(limits=limits)
 
     def find(self, identifier: str) -> int | None:
         """Return the limit of a mount, None if it doesn't go along."""

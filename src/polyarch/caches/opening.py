@@ -25,7 +25,7 @@ from polyarch.images.places import Places
 from polyarch.images.store_place import Fetcher, StorePlace
 from polyarch.progress import CancelToken, Step, ignore_events, step
 from polyarch.registry.client import Client
-from polyarch.request.caches import CACHES, CacheKind
+from polyarch.request.caches import CACHES, CacheKind, read_mounts
 from polyarch.request.values import BuildRequest, CacheEntry
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.snapshot.stack import LayerStack
@@ -34,7 +34,6 @@ from polyarch.worker.worker import content_inputs
 
 __all__ = ["open_session", "places_of", "save_mounts"]
 
-_MOUNTS = "cache-mounts"
 _MOMENT = 0.1
 
 
@@ -181,15 +180,15 @@ class _Opening:
         """Return the caches that mounts are read from: those of single steps have all, unless told otherwise."""
         found: list[tuple[Place, MountLimits]] = []
         for entry in self._request.cache_from:
-            text = entry.attributes.get(_MOUNTS, "all" if entry.type == CacheKind.STEPS else "")
+            limits = read_mounts(entry, "all" if entry.type == CacheKind.STEPS else "")
             if (
-                text
+                limits
                 and not self._request.no_cache
                 and (entry.type in CACHES or entry.type == CacheKind.STEPS)
             ):
                 place = _places(self._images, self._cancel, _impatient).to_read(entry)[1]
-                found.append((place, MountLimits.parse(text)))
-        is_written = any(_MOUNTS in entry.attributes for entry in self._request.cache_to)
+                found.append((place, MountLimits(limits=limits)))
+        is_written = any(map(read_mounts, self._request.cache_to))
         if not found and not is_written:
             return None
         return KeptAt(places=found, sink=self._images.sink, cancel=self._cancel)
@@ -204,13 +203,14 @@ def save_mounts(
 ) -> None:
     """Write cache mounts that were used to the caches that are to have them. Raises Cancelled, and what `ignore-error=false` lets through."""
     for entry in request.cache_to:
-        if not entry.attributes.get(_MOUNTS):
+        limits = read_mounts(entry)
+        if not limits:
             continue
         saved = SavedMounts(
             store=images.store,
             snapshotter=layers.snapshotter,
             place=places_of(images, cancel).to_write(entry)[0],
-            limits=MountLimits.parse(entry.attributes[_MOUNTS]),
+            limits=MountLimits(limits=limits),
             cancel=cancel,
         )
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from polyarch.pattern import pattern
 from polyarch.record import frozen
 
 __all__ = ["COARSE", "FINE", "Cutter", "Grain"]
@@ -34,12 +35,10 @@ class Grain:
     most: int
 
 
-FINE = Grain(
-    mark=re.compile(rb"\xa7\x3c"), marked=128 << 10, length=4, least=64 << 10, most=512 << 10
-)
+FINE = Grain(mark=pattern(rb"\xa7\x3c"), marked=128 << 10, length=4, least=64 << 10, most=512 << 10)
 """Into some 130 KiB each."""
 COARSE = Grain(
-    mark=re.compile(rb"\xa7\x3c[\x00-\x0f]"),
+    mark=pattern(rb"\xa7\x3c[\x00-\x0f]"),
     marked=2 << 20,
     length=5,
     least=256 << 10,

@@ -171,4 +171,5 @@ class Caching:
             imported_places=self.session.places if self.session else {},
             sink=self.images.sink,
             cancel=self.cancel,
+            is_in_reach=lambda stack: self.images.is_in_reach(stack, self.cancel),
         )

@@ -11,6 +11,7 @@ from polyarch.oci.descriptor import Descriptor
 from polyarch.oci.fields import read_document
 from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from polyarch.oci.reference import Reference
+from polyarch.pattern import pattern
 from polyarch.registry.transport import Response
 
 __all__ = ["check_bytes", "check_told", "find_told", "kind_of", "next_page"]
@@ -18,7 +19,7 @@ __all__ = ["check_bytes", "check_told", "find_told", "kind_of", "next_page"]
 _DAMAGED = "the registry, or something in front of it, is damaged"
 _KINDS = frozenset({DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST})
 _VAGUE = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
-_NEXT = re.compile(r'<([^>]*)>[^,]*;\s*rel="?next"?', re.IGNORECASE)
+_NEXT = pattern(r'<([^>]*)>[^,]*;\s*rel="?next"?', re.IGNORECASE)
 
 
 def find_told(response: Response, reference: Reference) -> Descriptor | None:

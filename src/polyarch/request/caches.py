@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from polyarch.errors import InputError
 from polyarch.golang.strconv import find_bool, parse_bool, parse_int
+from polyarch.golang.units import ram_in_bytes
 from polyarch.request.values import CacheEntry
 from polyarch.text.nearest import hint_for, suggestion
 
@@ -18,6 +19,7 @@ __all__ = [
     "check_objects",
     "is_manifest",
     "is_oci",
+    "read_mounts",
 ]
 
 
@@ -66,9 +68,11 @@ def check_caches(cache_from: Iterable[CacheEntry], cache_to: Iterable[CacheEntry
         try:
             check_objects(entry)
             _check_values(entry)
+            read_mounts(entry)
         except InputError as error:
             raise InputError(
-                f"failed to solve: failed to configure {entry.type} cache exporter: {error}"
+                f"failed to solve: failed to configure {entry.type} cache exporter: {error}",
+                hint=error.hint,
             ) from error
     for entry in cache_from:
         # BuildKit tells this in a step that fails, and goes on; but who misspells a kind wants to know.
@@ -78,6 +82,31 @@ def check_caches(cache_from: Iterable[CacheEntry], cache_to: Iterable[CacheEntry
                 hint=hint_for(entry.type, _IMPORTERS),
             )
         _check_needed(entry, "importer", _NEEDED_BY_IMPORTERS)
+        read_mounts(entry)
+
+
+_MOUNTS = "cache-mounts"
+_USUAL_LIMIT = 2 << 30
+
+
+def read_mounts(entry: CacheEntry, usual: str = "") -> dict[str, int]:
+    """Return the cache mounts that go along with a cache: the bytes that each may have, by its id or `all`.
+
+    They are written `ID[=SIZE]`, several with `;` or `,` between. `usual` is what is meant where nothing is said.
+    Raises InputError.
+    """
+    text = entry.attributes.get(_MOUNTS, usual)
+    found: dict[str, int] = {}
+    for each in filter(None, text.replace(";", ",").split(",")):
+        name, equals, size = each.partition("=")
+        try:
+            found[name.strip().lstrip("/")] = ram_in_bytes(size) if equals else _USUAL_LIMIT
+        except InputError as error:
+            raise InputError(
+                f"{_MOUNTS}={text}: {error}",
+                hint="write ids of cache mounts, or all, each with a size if need be: all=500mb",
+            ) from error
+    return found
 
 
 # What a store of objects can't do without, by type, with what is said of it.

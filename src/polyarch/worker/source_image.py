@@ -21,6 +21,7 @@ from polyarch.errors import (
     IntegrityError,
     OutOfReach,
     PolyarchError,
+    RemoteError,
     about_blob,
 )
 from polyarch.graph.op import ImageOp
@@ -120,6 +121,9 @@ class ImageSource:
             return self.places(cancel).at(source).holds(blob)
         except Cancelled:
             raise
+        except RemoteError:
+            self.reach.gone.add(source)
+            return False
         except PolyarchError:
             return False
 

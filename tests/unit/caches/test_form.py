@@ -113,7 +113,13 @@ def change(*path: str | int, value: object) -> bytes:
         change("layers", 0, "parent", value="0"),
         change("layers", 0, "blob", value="sha256:short"),
         change("layers", 0, "annotations", value=None),
-        change("layers", 1, "polyarch", "created", value="soon"),
+        *(
+            change("layers", 1, "polyarch", "created", value=each)
+            for each in ("soon", "nan", "inf", "-1", "1e18")
+        ),
+        change("records", 4, "polyarch", "seconds", value="inf"),
+        change("records", 0, "polyarch", "identity", value=""),
+        change("records", 0, "polyarch", "identity", value="step-0123"),
         change("records", 0, "layers", 0, "layer", value=5),
         change("records", 0, "polyarch", "keys", value=[]),
         change("records", 0, "polyarch", "explain", value=None),
@@ -125,3 +131,12 @@ def change(*path: str | int, value: object) -> bytes:
 def test_what_is_no_cache_is_refused(data: bytes) -> None:
     with pytest.raises((IntegrityError, InvalidDigest)):
         read_cache(data)
+
+
+def test_places_of_base_images_that_cant_be_are_passed_over() -> None:
+    sources = ["../x", "registry.example/base:1", "\0", "file:///etc", "oci-layout:///images"]
+    data = change("layers", 0, "polyarch", "sources", value=sources)
+
+    (base, _) = read_cache(data).results[0].layers or ()
+
+    assert base.sources == ("registry.example/base:1", "oci-layout:///images")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
+from polyarch.caches import form, importing
 from polyarch.caches.form import INLINE
 from polyarch.caches.importing import Imported, import_caches
 from polyarch.caches.places import CachePlaces
@@ -94,6 +96,34 @@ def test_an_inline_cache_of_buildkit_is_counted() -> None:
 
     assert (found.records, found.blobs, error) == ({}, {}, "")
     assert "5 results" in remarks[0]
+
+
+def test_what_is_nested_too_deep_is_an_error_of_the_import() -> None:
+    ours = {"keys": ["k"], "identity": "key:k", "explain": "[" * 100_000, "loadable": False}
+    data = json.dumps({"records": [{"digest": "k", "polyarch": ours}]}).encode()
+    place = tagged(data, form.CONFIG)
+
+    found, _, error = read(place)
+
+    assert not found.records
+    assert "can't be read" in error
+
+
+class Silent(MemoryPlace):
+    """A place that never answers."""
+
+    def load(self, target: str) -> tuple[Descriptor, bytes]:
+        threading.Event().wait()
+        return super().load(target)
+
+
+def test_a_place_that_never_answers_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "_PATIENCE", 0.05)
+
+    found, _, error = read(Silent())
+
+    assert not found.records
+    assert error == "it didn't answer in time"
 
 
 def test_an_image_without_a_cache_as_buildah_writes_them() -> None:

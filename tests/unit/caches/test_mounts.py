@@ -10,6 +10,8 @@ import pytest
 from polyarch.caches.mounts import KeptAt, MountLimits, SavedMounts
 from polyarch.errors import InputError
 from polyarch.progress import CancelToken, Event, StatusEvent, StepEvent, step
+from polyarch.request.caches import read_mounts
+from polyarch.request.values import CacheEntry
 from polyarch.snapshot.native import NativeSnapshotter
 from polyarch.snapshot.snapshotter import SnapshotID
 from polyarch.store.snapshots import RecordType, SnapshotRecord
@@ -17,6 +19,11 @@ from polyarch.store.store import Store
 from tests.support.fakes.places import MemoryPlace
 
 SNAPSHOT = SnapshotID("cache-x")
+
+
+def limits_of(text: str) -> MountLimits:
+    entry = CacheEntry(type="steps", attributes={"cache-mounts": text})
+    return MountLimits(limits=read_mounts(entry))
 
 
 @pytest.mark.parametrize(
@@ -29,16 +36,16 @@ SNAPSHOT = SnapshotID("cache-x")
     ],
 )
 def test_which_go_along(text: str, limits: Mapping[str, int]) -> None:
-    assert MountLimits.parse(text).limits == limits
+    assert limits_of(text).limits == limits
 
 
 def test_ids_are_paths_in_ops() -> None:
-    limits = MountLimits.parse("go=1;/root/.npm=2;all=3")
+    limits = limits_of("go=1;/root/.npm=2;all=3")
 
     assert [limits.find(each) for each in ("/go", "//root/.npm", "/other")] == [1, 2, 3]
-    assert MountLimits.parse("go").find("/other") is None
+    assert limits_of("go").find("/other") is None
     with pytest.raises(InputError, match="cache-mounts=go=much"):
-        MountLimits.parse("go=much")
+        limits_of("go=much")
 
 
 class Site:
@@ -58,7 +65,7 @@ class Site:
             store=self.store,
             snapshotter=self.snapshotter,
             place=self.place,
-            limits=MountLimits.parse(limits),
+            limits=limits_of(limits),
             cancel=CancelToken(),
         )
         with step(self.events.append, "saving") as shown:
@@ -66,7 +73,7 @@ class Site:
         return [each.id for each in self.events if isinstance(each, StatusEvent) and each.is_remark]
 
     def kept(self) -> KeptAt:
-        places = [(self.place, MountLimits.parse("go"))]
+        places = [(self.place, limits_of("go"))]
         return KeptAt(places=places, sink=self.events.append, cancel=CancelToken())
 
 

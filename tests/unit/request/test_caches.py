@@ -50,6 +50,16 @@ def entry(kind: str, **attributes: str) -> CacheEntry:
             f"{REGISTRY}unsupported compression type gzipp (did you mean gzip?)",
         ),
         (
+            entry("registry", ref="a", **{"cache-mounts": "all;go=much"}),
+            None,
+            f"{REGISTRY}cache-mounts=all;go=much: invalid size: 'much'",
+        ),
+        (
+            None,
+            entry("steps", ref="a", **{"cache-mounts": "go=much"}),
+            "cache-mounts=go=much: invalid size: 'much'",
+        ),
+        (
             entry("registry", ref="a", **{"compression-level": "high"}),
             None,
             f'{REGISTRY}strconv.ParseInt: parsing "high": invalid syntax',

@@ -86,14 +86,18 @@ def test_asking_for_a_layer_ends_with_the_build_and_not_with_an_error(images: Im
         raise RemoteError("no route")
 
     place.before = refuse
-    assert not images.is_in_reach(LayerStack(layers=(cached(b"a", SOURCE),)), CancelToken())
+    for name in (b"a", b"b"):
+        assert not images.is_in_reach(LayerStack(layers=(cached(name, SOURCE),)), CancelToken())
+    # Where nobody answers, nothing more is asked for: each would be waited for.
+    assert len(place.asked) == 1
+    other = images.caches["fake://other"] = MemoryPlace("fake://other")
 
     def end(_request: str) -> None:
         raise Cancelled("enough")
 
-    place.before = end
+    other.before = end
     with pytest.raises(Cancelled):
-        images.is_in_reach(LayerStack(layers=(cached(b"b", SOURCE),)), CancelToken())
+        images.is_in_reach(LayerStack(layers=(cached(b"c", other.name),)), CancelToken())
 
 
 def test_a_layer_in_pieces_is_unpacked_as_it_comes(images: ImageSource) -> None:
