@@ -96,6 +96,13 @@ class Pools:
                 return
         connection.close()
 
+    def forget(self, site: Site) -> None:
+        """Hang up the connections to a site that nobody uses."""
+        with self._lock:
+            idle = self._idle.pop(site, [])
+        for connection in idle:
+            connection.close()
+
     def close(self) -> None:
         """Hang up all connections that nobody uses."""
         with self._lock:

@@ -206,7 +206,7 @@ class Client:
                 except RemoteError as error:
                     if upload.gets_on():
                         attempts.renew()
-                    attempts.wait(error)
+                    attempts.wait(upload.reconsidered(error))
 
     def upload_growing(self, repository: str, blob: Growing) -> bool:
         """Upload a blob while it is made, once; return whether the repository didn't have it already.
