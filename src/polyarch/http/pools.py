@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from polyarch.errors import InputError
 from polyarch.http.connection import Connection
 from polyarch.http.endpoint import Endpoint, is_loopback
+from polyarch.http.noproxy import is_excepted
 from polyarch.http.offline import Offline, is_offline
 from polyarch.record import frozen
 
@@ -200,20 +201,11 @@ def _address(scheme: str, host: str) -> tuple[str, int]:
 def proxy_for(scheme: str, host: str, environ: Mapping[str, str]) -> str:
     """Return the URL of the proxy for requests to `host` (with its port), or "" for none.
 
-    `NO_PROXY` lists hosts and domains, with or without a leading dot; "*" is all of them.
+    Which hosts `NO_PROXY` excepts is said in `noproxy`.
     """
     proxy = environ.get(f"{scheme}_proxy") or environ.get(f"{scheme.upper()}_PROXY") or ""
     if not proxy or is_loopback(host):
         return ""
-    exceptions = (environ.get("no_proxy") or environ.get("NO_PROXY") or "").split(",")
-    if any(_is_excepted(host, each.strip()) for each in exceptions):
+    if is_excepted(scheme, host, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
         return ""
     return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def _is_excepted(host: str, exception: str) -> bool:
-    if exception == "*":
-        return True
-    bare = exception.removeprefix("*").removeprefix(".")
-    name = host.rpartition(":")[0] or host
-    return bool(bare) and (host == bare or f".{name}".endswith(f".{bare}"))
