@@ -249,6 +249,16 @@ def test_wrong_bytes_are_told_and_nothing_is_kept(
     assert pull(proxy, "wrong", tmp_path) == image[1]
 
 
+def test_a_damaged_answer_to_a_tag_is_told(
+    proxy: FaultProxy, image: tuple[Layout, Descriptor], tmp_path: Path
+) -> None:
+    push(proxy, "damaged", image)
+    proxy.faults = [Fault(on="^GET .*/manifests/1", spoil=200)]
+
+    with pytest.raises(IntegrityError, match="gives bytes with the digest"):
+        pull(proxy, "damaged", tmp_path)
+
+
 def test_a_token_that_expires_in_the_middle_of_an_upload(
     proxy: FaultProxy, image: tuple[Layout, Descriptor], tmp_path: Path
 ) -> None:
