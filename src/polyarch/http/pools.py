@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from polyarch.errors import InputError
+from polyarch.http.connecting import connect
 from polyarch.http.connection import Connection
 from polyarch.http.endpoint import Endpoint, is_loopback
 from polyarch.http.noproxy import is_excepted
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Pools", "Site", "proxy_fields", "proxy_for"]
 
 _KEPT = 5  # four blobs at once, as BuildKit has it, and one document
-_CONNECT_TIME = 30.0
 _PATIENCE = 120.0
 
 
@@ -115,7 +115,7 @@ class Pools:
     def _open(self, site: Site) -> Connection:
         address = _proxy_address(site.proxy) if site.proxy else site.address
         with ExitStack() as on_error:
-            sock = on_error.enter_context(_connect(*address))
+            sock = on_error.enter_context(connect(*address))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = self._secured(site, sock) if site.scheme == "https" else Connection(sock)
             connection.wait_for(self._patience)
@@ -152,24 +152,6 @@ def _patience(environ: Mapping[str, str]) -> float:
 def proxy_fields(site: Site) -> dict[str, str]:
     """Return the header fields by which a proxy that reads the request knows the user."""
     return _login(site.proxy) if site.is_forwarded else {}
-
-
-def _connect(name: str, port: int) -> socket.socket:
-    """Connect to the first address of a host that answers. Raises OSError."""
-    # Only bytes are looked up without loading the tables of international names, a hundredth of a second.
-    host = name.encode("ascii" if name.isascii() else "idna")
-    failure: OSError | None = None
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
-        sock = socket.socket(family, kind, protocol)
-        sock.settimeout(_CONNECT_TIME)
-        try:
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        else:
-            return sock
-    raise failure or OSError(f"{name} has no address")
 
 
 def _login(proxy: str) -> dict[str, str]:
