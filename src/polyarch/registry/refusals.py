@@ -20,6 +20,8 @@ _HINTS = {
 }
 _KEEPS_TAGS = frozenset({400, 403, 405, 409, 412, 422})
 """How registries refuse to have a tag changed."""
+_WORDS = ("message", "error_description", "detail", "error")
+_LONGEST = 200
 _NO_INDEX = (
     "registries that don't know OCI's media types may take Docker's: "
     "--output type=registry,oci-mediatypes=false"
@@ -89,10 +91,31 @@ def _document_hint(request: Request, status: int) -> str:
 
 
 def _errors(response: Response) -> tuple[tuple[str, ...], list[str]]:
-    """Read `{"errors": [{"code", "message"}]}`, the body of refusals; anything else tells nothing."""
+    """Return the codes and the texts of a refusal: of the specification's document, or what others say in its place."""
     try:
-        errors = json.loads(response.read())["errors"]
-        codes = tuple(str(error.get("code", "")) for error in errors)
-        return codes, [f"{e.get('code', '')}: {e.get('message', '')}" for e in errors]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, RemoteError):
+        data = response.read()
+    except RemoteError:
         return (), []
+    try:
+        found = json.loads(data)
+        errors = found["errors"]
+        codes = tuple(str(error.get("code", "")) for error in errors)
+        texts = (f"{e.get('code', '')}: {e.get('message', '')}" for e in errors)
+        return codes, [text.removeprefix(": ") for text in texts]
+    except (LookupError, TypeError, AttributeError):
+        return (), _other_words(found)
+    except (ValueError, RecursionError):
+        kind = response.headers.get("Content-Type", "")
+        return (), _first_line(data) if kind.startswith("text/plain") else []
+
+
+def _other_words(found: object) -> list[str]:
+    """Return what a document of another form says, as those of GitLab, Quay and gateways are."""
+    texts = (found.get(key) for key in _WORDS) if isinstance(found, dict) else iter(())
+    return [text[:_LONGEST] for text in texts if isinstance(text, str) and text][:1]
+
+
+def _first_line(data: bytes) -> list[str]:
+    """Return the beginning of a text, as proxies of companies say why they let nothing pass."""
+    lines = data[: 4 * _LONGEST].decode(errors="replace").split("\n")
+    return [line.strip()[:_LONGEST] for line in lines if line.strip()][:1]
