@@ -20,6 +20,8 @@ _HINTS = {
 }
 _KEEPS_TAGS = frozenset({400, 403, 405, 409, 412, 422})
 """How registries refuse to have a tag changed."""
+_EXPIRED = frozenset({400, 403})
+"""How storage says that a signature holds no longer: Google's, and others."""
 _WORDS = ("message", "error_description", "detail", "error")
 _LONGEST = 200
 _NO_INDEX = (
@@ -64,7 +66,7 @@ def refusal(response: Response, request: Request, what: str) -> RegistryError | 
         hint=hint,
         status=response.status,
         codes=codes,
-        temporary=passes(response.status),
+        temporary=passes(response.status) or _is_signed(response, request),
         wait=told_wait(response.headers),
     )
 
@@ -82,6 +84,11 @@ def told_of_tag(error: RegistryError, tag: str, known: Digest) -> RegistryError:
         status=error.status,
         codes=error.codes,
     )
+
+
+def _is_signed(response: Response, request: Request) -> bool:
+    """Tell whether storage elsewhere has refused what may be signed anew: signatures expire, also on the way there."""
+    return not response.is_own and request.method == "GET" and response.status in _EXPIRED
 
 
 def _document_hint(request: Request, status: int) -> str:
