@@ -162,17 +162,19 @@ class RemoteError(PolyarchError):
         place: Place | None = None,
         status: int = 0,
         temporary: bool = False,
+        passing: bool = False,
         wait: float = 0.0,
     ) -> None:
         super().__init__(message, hint=hint, place=place)
         self.status = status
         self.temporary = temporary
+        self.passing = passing
         self.wait = wait
 
     @property
     def retryable(self) -> bool:
-        """Whether the same command may do a little later, as `temporary` has it."""
-        return self.temporary
+        """Whether the same command may do a little later: `temporary`, or worth no second attempt at once (`passing`)."""
+        return self.temporary or self.passing
 
 
 _NO_ANSWER = 69
@@ -200,9 +202,12 @@ class RegistryError(RemoteError):
         status: int = 0,
         codes: tuple[str, ...] = (),
         temporary: bool = False,
+        passing: bool = False,
         wait: float = 0.0,
     ) -> None:
-        super().__init__(message, hint=hint, status=status, temporary=temporary, wait=wait)
+        super().__init__(
+            message, hint=hint, status=status, temporary=temporary, passing=passing, wait=wait
+        )
         self.codes = codes
         if status in {401, 403}:
             self.exit_status = _NO_ENTRY

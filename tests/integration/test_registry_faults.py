@@ -78,12 +78,17 @@ def proxy(server: RealRegistry) -> Iterator[FaultProxy]:
 
 @contextmanager
 def repository(
-    host: str, name: str, waits: list[float] | None = None, credentials: Credentials | None = None
+    host: str,
+    name: str,
+    waits: list[float] | None = None,
+    credentials: Credentials | None = None,
+    timeout: float = 120,
 ) -> Iterator[RegistryPlace]:
     """A repository; nothing is waited for, but for how long is noted."""
     noted = [] if waits is None else waits
     nobody = Credentials({"DOCKER_CONFIG": "/nonexistent"})
-    with Transport(Hosts(), credentials or nobody) as transport:
+    environ = {"POLYARCH_REGISTRY_TIMEOUT": str(timeout)}
+    with Transport(Hosts(), credentials or nobody, environ=environ) as transport:
         client = Client(
             transport,
             CancelToken(),
@@ -93,11 +98,13 @@ def repository(
         yield RegistryPlace(reference=parse_reference(f"{host}/{name}"), client=client)
 
 
-def push(proxy: FaultProxy, name: str, image: tuple[Layout, Descriptor]) -> list[float]:
+def push(
+    proxy: FaultProxy, name: str, image: tuple[Layout, Descriptor], *, timeout: float = 120
+) -> list[float]:
     """Push the image; return what was waited for."""
     waits: list[float] = []
     layout, root = image
-    with repository(proxy.host, name, waits) as target:
+    with repository(proxy.host, name, waits, timeout=timeout) as target:
         copy(root, layout, target, Wanted(tags=["1"]))
     return waits
 
@@ -154,6 +161,32 @@ def test_an_upload_goes_on_where_it_broke(
     assert uploads(proxy, "PATCH") == 6 + 1 + 4
     assert uploads(proxy, "POST") == 1 + LAYERS + 1
     assert pull(proxy, "goes/on", tmp_path) == image[1]
+
+
+def test_a_registry_that_falls_silent_is_asked_once_more(
+    proxy: FaultProxy, image: tuple[Layout, Descriptor], tmp_path: Path
+) -> None:
+    # On a connection that was used before, and in the middle of a large upload.
+    proxy.faults = [
+        Fault(on="^HEAD .*/blobs/", mute=True),
+        Fault(on=f"{UPLOAD}.*{layer_of(image)}", mute=True),
+    ]
+
+    push(proxy, "silent", image, timeout=4)
+
+    assert not proxy.faults
+    assert pull(proxy, "silent", tmp_path) == image[1]
+
+
+def test_a_silent_registry_may_speak_later(
+    proxy: FaultProxy, image: tuple[Layout, Descriptor]
+) -> None:
+    proxy.faults = [Fault(on="^HEAD .*/manifests/", mute=True)] * 3
+
+    with pytest.raises(RegistryError, match="timed out") as caught:
+        push(proxy, "mute", image, timeout=1)
+
+    assert (caught.value.temporary, caught.value.retryable) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +247,16 @@ def test_wrong_bytes_are_told_and_nothing_is_kept(
 
     assert not (tmp_path / "index.json").exists()
     assert pull(proxy, "wrong", tmp_path) == image[1]
+
+
+def test_a_damaged_answer_to_a_tag_is_told(
+    proxy: FaultProxy, image: tuple[Layout, Descriptor], tmp_path: Path
+) -> None:
+    push(proxy, "damaged", image)
+    proxy.faults = [Fault(on="^GET .*/manifests/1", spoil=200)]
+
+    with pytest.raises(IntegrityError, match="gives bytes with the digest"):
+        pull(proxy, "damaged", tmp_path)
 
 
 def test_a_token_that_expires_in_the_middle_of_an_upload(

@@ -201,9 +201,10 @@ def test_storage_elsewhere_is_read_and_gets_no_credentials(
     with quirky_registry(Habits()) as registry, web_server() as storage:
         copy(root, layout, place(registry, "team/app"), Wanted(tags=["1"]))
         for (_, digest), data in registry.blobs.items():
-            storage.pages[f"/{digest}?X-Signature=open"] = Page(data)
+            # The first signature has expired on the way.
+            storage.pages[f"/{digest}?X-Signature=open"] = Page(data, after=(403,))
         registry.habits = Habits(storage=storage.address)
         source = place(registry, "team/app")
         copy(root, source, Layout(tmp_path), Wanted(tags=["1"]))
-    assert len(storage.asked) == 3
+    assert len(storage.asked) == 6
     assert all(asked.authorization == "" for asked in storage.asked)

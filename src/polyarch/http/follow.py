@@ -127,13 +127,18 @@ class Sender:
         if call.authorization:
             fields["Authorization"] = call.authorization
         # Also of a body that can't be given, as when the work was cancelled, half a request has been sent.
+        is_kept = False
         with contextlib.ExitStack() as on_error:
             try:
                 connection = self.pools.take(site)
+                is_kept = connection.is_kept
                 on_error.callback(connection.close)
                 answer = _exchange(connection, call, _target(site, call.url), fields)
             except OSError as error:
-                raise Unreachable(call.url, error) from error
+                if is_kept and isinstance(error, TimeoutError):
+                    # What forgot this one, as routers do after some minutes, has forgotten the others as well.
+                    self.pools.forget(site)
+                raise Unreachable(call.url, error, is_kept=is_kept) from error
             on_error.pop_all()
         return Reply(answer, call.url, _once_only(self.pools, site, connection))
 

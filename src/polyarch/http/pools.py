@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from polyarch.errors import InputError
+from polyarch.http.connecting import connect
 from polyarch.http.connection import Connection
 from polyarch.http.endpoint import Endpoint, is_loopback
+from polyarch.http.noproxy import is_excepted
 from polyarch.http.offline import Offline, is_offline
 from polyarch.record import frozen
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Pools", "Site", "proxy_fields", "proxy_for"]
 
 _KEPT = 5  # four blobs at once, as BuildKit has it, and one document
-_CONNECT_TIME = 30.0
 _PATIENCE = 120.0
 
 
@@ -96,6 +97,13 @@ class Pools:
                 return
         connection.close()
 
+    def forget(self, site: Site) -> None:
+        """Hang up the connections to a site that nobody uses."""
+        with self._lock:
+            idle = self._idle.pop(site, [])
+        for connection in idle:
+            connection.close()
+
     def close(self) -> None:
         """Hang up all connections that nobody uses."""
         with self._lock:
@@ -107,7 +115,7 @@ class Pools:
     def _open(self, site: Site) -> Connection:
         address = _proxy_address(site.proxy) if site.proxy else site.address
         with ExitStack() as on_error:
-            sock = on_error.enter_context(_connect(*address))
+            sock = on_error.enter_context(connect(*address))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = self._secured(site, sock) if site.scheme == "https" else Connection(sock)
             connection.wait_for(self._patience)
@@ -146,24 +154,6 @@ def proxy_fields(site: Site) -> dict[str, str]:
     return _login(site.proxy) if site.is_forwarded else {}
 
 
-def _connect(name: str, port: int) -> socket.socket:
-    """Connect to the first address of a host that answers. Raises OSError."""
-    # Only bytes are looked up without loading the tables of international names, a hundredth of a second.
-    host = name.encode("ascii" if name.isascii() else "idna")
-    failure: OSError | None = None
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
-        sock = socket.socket(family, kind, protocol)
-        sock.settimeout(_CONNECT_TIME)
-        try:
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        else:
-            return sock
-    raise failure or OSError(f"{name} has no address")
-
-
 def _login(proxy: str) -> dict[str, str]:
     split = urlsplit(proxy)
     if split.username is None:
@@ -193,20 +183,11 @@ def _address(scheme: str, host: str) -> tuple[str, int]:
 def proxy_for(scheme: str, host: str, environ: Mapping[str, str]) -> str:
     """Return the URL of the proxy for requests to `host` (with its port), or "" for none.
 
-    `NO_PROXY` lists hosts and domains, with or without a leading dot; "*" is all of them.
+    Which hosts `NO_PROXY` excepts is said in `noproxy`.
     """
     proxy = environ.get(f"{scheme}_proxy") or environ.get(f"{scheme.upper()}_PROXY") or ""
     if not proxy or is_loopback(host):
         return ""
-    exceptions = (environ.get("no_proxy") or environ.get("NO_PROXY") or "").split(",")
-    if any(_is_excepted(host, each.strip()) for each in exceptions):
+    if is_excepted(scheme, host, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
         return ""
     return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def _is_excepted(host: str, exception: str) -> bool:
-    if exception == "*":
-        return True
-    bare = exception.removeprefix("*").removeprefix(".")
-    name = host.rpartition(":")[0] or host
-    return bool(bare) and (host == bare or f".{name}".endswith(f".{bare}"))

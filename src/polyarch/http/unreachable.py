@@ -48,14 +48,17 @@ class Reason(StrEnum):
 class Unreachable(RemoteError):
     """Nobody answered at `origin`, where a redirect may have led to; `error` says why, `reason` in short."""
 
-    def __init__(self, url: str, error: OSError) -> None:
+    def __init__(self, url: str, error: OSError, *, is_kept: bool = False) -> None:
+        """`is_kept` tells that the connection was an old one, which somebody on the way may have forgotten."""
         self.origin = origin_of(url)
         self.error = error
         self.reason = reason_of(error)
         super().__init__(
             f"can't reach {shown(url)}: {error}",
             hint=_hint(self.origin, self.reason),
-            temporary=not self.reason.is_lasting,
+            temporary=not self.reason.is_lasting or (is_kept and self.reason is Reason.SILENT),
+            # Names that don't exist stay so; who isn't there now, or says nothing, may be back in a minute.
+            passing=self.reason is Reason.SILENT or isinstance(error, ConnectionRefusedError),
         )
 
 

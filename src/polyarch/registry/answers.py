@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from contextlib import suppress
 from urllib.parse import urljoin
 
 from polyarch.digest import Digest, hasher, hex_of, parse_digest
@@ -14,12 +14,12 @@ from polyarch.oci.reference import Reference
 from polyarch.pattern import pattern
 from polyarch.registry.transport import Response
 
-__all__ = ["check_bytes", "check_told", "find_told", "kind_of", "next_page"]
+__all__ = ["check_bytes", "check_tagged", "check_told", "find_told", "kind_of", "next_page"]
 
 _DAMAGED = "the registry, or something in front of it, is damaged"
 _KINDS = frozenset({DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST})
 _VAGUE = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
-_NEXT = pattern(r'<([^>]*)>[^,]*;\s*rel="?next"?', re.IGNORECASE)
+_NEXT = pattern(r'<([^>]*)>[^,]*;\s*(?i:rel)="?(?i:next)"?')
 
 
 def find_told(response: Response, reference: Reference) -> Descriptor | None:
@@ -55,6 +55,17 @@ def kind_of(response: Response, data: bytes) -> str:
     if "manifests" in fields:
         return OCI_INDEX
     return OCI_MANIFEST if "config" in fields else told
+
+
+def check_tagged(response: Response, data: bytes) -> None:
+    """Refuse a document that was damaged on its way, by the digest that the answer tells. Raises IntegrityError.
+
+    What is asked for by a tag has no other. An answer that tells none, or one of something older, is believed.
+    """
+    told = response.headers.get("Docker-Content-Digest", "")
+    if told and _media_type(response) in _KINDS:
+        with suppress(InvalidDigest):
+            check_bytes(data, parse_digest(told), response.url)
 
 
 def next_page(response: Response) -> str:

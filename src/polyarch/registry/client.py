@@ -22,7 +22,7 @@ from polyarch.oci.media import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MAN
 from polyarch.oci.reference import Reference
 from polyarch.progress import CancelToken
 from polyarch.record import replace
-from polyarch.registry.answers import check_bytes, find_told, kind_of, next_page
+from polyarch.registry.answers import check_bytes, check_tagged, find_told, kind_of, next_page
 from polyarch.registry.referring import listed, referrers_tag
 from polyarch.registry.refusals import keeps_tags, refusal, told_of_tag
 from polyarch.registry.transport import OpenBody, Request, Response, Transport
@@ -120,6 +120,8 @@ class Client:
         if ":" in target:
             digest = parse_digest(target)
             check_bytes(data, digest, response.url)
+        else:
+            check_tagged(response, data)
         return data, kind_of(response, data), digest
 
     def has_manifest(self, repository: str, digest: Digest) -> bool:
@@ -206,7 +208,7 @@ class Client:
                 except RemoteError as error:
                     if upload.gets_on():
                         attempts.renew()
-                    attempts.wait(error)
+                    attempts.wait(upload.reconsidered(error))
 
     def upload_growing(self, repository: str, blob: Growing) -> bool:
         """Upload a blob while it is made, once; return whether the repository didn't have it already.

@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import urlencode, urljoin
 
 from polyarch.digest import Digest
-from polyarch.errors import NotFound, RegistryError, RemoteError
+from polyarch.errors import NotFound, OutOfReach, RegistryError, RemoteError
 from polyarch.record import replace
 from polyarch.registry.transport import UNTOLD, Request
 from polyarch.registry.upload import BINARY, STORED, SendOnce
@@ -57,6 +57,9 @@ def upload_growing(
     except _IsThere:
         _give_up(send, begin, location)
         return False
+    except OutOfReach:
+        # Who isn't there, or says nothing, would only be waited for again.
+        raise
     except BaseException:
         _give_up(send, begin, location)
         raise

@@ -20,6 +20,10 @@ _HINTS = {
 }
 _KEEPS_TAGS = frozenset({400, 403, 405, 409, 412, 422})
 """How registries refuse to have a tag changed."""
+_EXPIRED = frozenset({400, 403})
+"""How storage says that a signature holds no longer: Google's, and others."""
+_WORDS = ("message", "error_description", "detail", "error")
+_LONGEST = 200
 _NO_INDEX = (
     "registries that don't know OCI's media types may take Docker's: "
     "--output type=registry,oci-mediatypes=false"
@@ -62,7 +66,7 @@ def refusal(response: Response, request: Request, what: str) -> RegistryError | 
         hint=hint,
         status=response.status,
         codes=codes,
-        temporary=passes(response.status),
+        temporary=passes(response.status) or _is_signed(response, request),
         wait=told_wait(response.headers),
     )
 
@@ -82,6 +86,11 @@ def told_of_tag(error: RegistryError, tag: str, known: Digest) -> RegistryError:
     )
 
 
+def _is_signed(response: Response, request: Request) -> bool:
+    """Tell whether storage elsewhere has refused what may be signed anew: signatures expire, also on the way there."""
+    return not response.is_own and request.method == "GET" and response.status in _EXPIRED
+
+
 def _document_hint(request: Request, status: int) -> str:
     """Return what helps with a registry that is older than the specification of its images."""
     kind = request.headers.get("Content-Type", "") if request.method == "PUT" else ""
@@ -89,10 +98,31 @@ def _document_hint(request: Request, status: int) -> str:
 
 
 def _errors(response: Response) -> tuple[tuple[str, ...], list[str]]:
-    """Read `{"errors": [{"code", "message"}]}`, the body of refusals; anything else tells nothing."""
+    """Return the codes and the texts of a refusal: of the specification's document, or what others say in its place."""
     try:
-        errors = json.loads(response.read())["errors"]
-        codes = tuple(str(error.get("code", "")) for error in errors)
-        return codes, [f"{e.get('code', '')}: {e.get('message', '')}" for e in errors]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, RemoteError):
+        data = response.read()
+    except RemoteError:
         return (), []
+    try:
+        found = json.loads(data)
+        errors = found["errors"]
+        codes = tuple(str(error.get("code", "")) for error in errors)
+        texts = (f"{e.get('code', '')}: {e.get('message', '')}" for e in errors)
+        return codes, [text.removeprefix(": ") for text in texts]
+    except (LookupError, TypeError, AttributeError):
+        return (), _other_words(found)
+    except (ValueError, RecursionError):
+        kind = response.headers.get("Content-Type", "")
+        return (), _first_line(data) if kind.startswith("text/plain") else []
+
+
+def _other_words(found: object) -> list[str]:
+    """Return what a document of another form says, as those of GitLab, Quay and gateways are."""
+    texts = (found.get(key) for key in _WORDS) if isinstance(found, dict) else iter(())
+    return [text[:_LONGEST] for text in texts if isinstance(text, str) and text][:1]
+
+
+def _first_line(data: bytes) -> list[str]:
+    """Return the beginning of a text, as proxies of companies say why they let nothing pass."""
+    lines = data[: 4 * _LONGEST].decode(errors="replace").split("\n")
+    return [line.strip()[:_LONGEST] for line in lines if line.strip()][:1]

@@ -385,4 +385,5 @@ def _unreachable(domain: str, error: Unreachable) -> RegistryError:
         f"can't reach the registry at {error.origin}: {error.error}",
         hint=hint,
         temporary=error.temporary,
+        passing=error.passing,
     )

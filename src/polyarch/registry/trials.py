@@ -26,5 +26,6 @@ def with_trials(error: RegistryError, tried: Sequence[Trial]) -> RegistryError:
         status=error.status,
         codes=error.codes,
         temporary=error.temporary or any(each.may_pass for each in tried),
+        passing=error.passing,
         wait=error.wait,
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Generator
 from urllib.parse import urlencode, urljoin
 
 from polyarch.digest import Digest
-from polyarch.errors import NotFound, RegistryError, RemoteError
+from polyarch.errors import NotFound, OutOfReach, RegistryError, RemoteError
 from polyarch.record import frozen, replace
 from polyarch.registry.transport import OpenBody, Request, Response
 
@@ -73,6 +73,7 @@ class Upload:
         self._in_pieces = False
         self._takes_pieces = True
         self._misses = 0
+        self._has_waited = False
         self._most = 0
 
     def close(self) -> None:
@@ -96,7 +97,19 @@ class Upload:
         """Tell whether the registry has more now than it had when this was asked the last time."""
         offset = self._session.offset if self._session else 0
         gained, self._most = offset > self._most, max(offset, self._most)
+        self._has_waited = self._has_waited and not gained
         return gained
+
+    def reconsidered(self, error: RemoteError) -> RemoteError:
+        """Return an error as what it is for an upload: silence in the middle of a large one may be that of a line.
+
+        It is waited for twice, and not five times as what answers at once.
+        """
+        is_silent = isinstance(error, OutOfReach) and error.passing and not error.temporary
+        if not is_silent or self._has_waited or self._blob.size <= self._piece:
+            return error
+        self._has_waited = True
+        return OutOfReach(str(error), hint=error.hint, temporary=True)
 
     def _begun(self) -> _Session:
         response = self._send(self._begin, {202})
@@ -116,6 +129,9 @@ class Upload:
         asked = replace(self._begin, method="GET", path=broken.location)
         try:
             response = self._send(asked, {200, 202, 204})
+        except OutOfReach:
+            self._session = broken
+            raise
         except (NotFound, RemoteError):
             # Whatever it is, a new upload finds out; this one is as good as lost.
             return None

@@ -25,7 +25,7 @@ class Fault:
     `status` is answered, with `headers`, in the registry's place, before any of the body is read. The connection is
     reset after `sent` bytes of the body were passed on, or after `got` bytes of the answer. `spoil` changes the
     answer's byte at that place. With `holds` the proxy takes the whole body before the registry sees any, as
-    those of large sites do. A fault with none of these lets a request pass.
+    those of large sites do. With `mute` nothing is answered, and the registry hears of nothing. A fault with none of these lets a request pass.
     """
 
     on: str
@@ -35,6 +35,7 @@ class Fault:
     got: int | None = None
     spoil: int | None = None
     holds: bool = False
+    mute: bool = False
 
 
 class FaultProxy(ThreadingHTTPServer):
@@ -99,6 +100,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.authorizations.append(self.headers.get("Authorization", ""))
         if fault.status:
             self._refuse(fault)
+            return
+        if fault.mute:
+            self.close_connection = True
+            while self.rfile.read1(_PIECE):
+                pass
             return
         upstream = http.client.HTTPConnection(self.server.upstream)
         try:

@@ -105,6 +105,17 @@ def test_certificates_that_are_none(tmp_path: Path) -> None:
         ("registry.example:443", ".example", ""),
         ("registry.example", "*", ""),
         ("localhost:5000", "", ""),
+        ("registry.example", "a.example,registry.example:443", ""),
+        ("registry.example:5000", "registry.example:443", "http://p"),
+        ("registry.example:5000", "Registry.Example:5000", ""),
+        ("a.registry.example", "*.example", ""),
+        ("badexample", "example", "http://p"),
+        ("10.1.2.3:5000", "10.0.0.0/8", ""),
+        ("11.1.2.3:5000", "10.0.0.0/8 11.1.2.3", ""),
+        ("11.1.2.3", "10.0.0.0/8, 11.1.2.3:80", "http://p"),
+        ("[fd00::1]:5000", "fd00::/8", ""),
+        ("[fd00::1]:5000", "fd00::1", ""),
+        ("registry.example", "10.0.0.0/8,no/network", "http://p"),
     ],
 )
 def test_which_proxy(host: str, no_proxy: str, wanted: str) -> None:

@@ -189,6 +189,32 @@ def test_refusal_says_who_to_log_in_as(server: Registry) -> None:
     assert (caught.value.status, caught.value.codes) == (403, ("UNKNOWN",))
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        ("application/json", '{"errors": [{"code": "DENIED", "message": "no"}]}', ": DENIED: no"),
+        ("application/json", '{"errors": [{"status": 409, "message": "quota"}]}', ": quota"),
+        ("application/json", '{"message": "403 Forbidden"}', ": 403 Forbidden"),
+        ("application/json", '{"error": {"a": 1}, "detail": "why"}', ": why"),
+        ("application/json", '["what"]', ""),
+        ("application/json", "{", ""),
+        ("text/plain; charset=utf-8", "\nblocked by policy\nmore", ": blocked by policy"),
+        ("text/plain", "x" * 999, ": " + "x" * 200),
+        ("text/plain", "", ""),
+        ("text/html", "<html>", ""),
+    ],
+)
+def test_what_refusals_say(kind: str, text: str, said: str) -> None:
+    with web_server() as web:
+        web.pages["/v2/app/manifests/1"] = Page(text.encode(), {"Content-Type": kind}, 409)
+        client = client_for()
+        with pytest.raises(RegistryError) as caught:
+            client.get_manifest(parse_reference(f"{web.host}/app:1"), "1")
+        client._transport.close()
+
+    assert str(caught.value).endswith(f"says 409{said}")
+
+
 def test_passing_errors_are_tried_again(server: Registry) -> None:
     pauses: list[float] = []
     server.manifests["app", "1"] = (OCI_MANIFEST, b"{}")

@@ -204,3 +204,23 @@ def test_damaged_settings_of_the_engine_name_the_file(
 ) -> None:
     with pytest.raises(InputError, match=r"daemon\.json: registry-mirrors is a list of texts"):
         engine(machine, environ, {"registry-mirrors": "m.example"})
+
+
+@pytest.mark.parametrize(
+    ("told", "name", "base", "is_plain"),
+    [
+        ("m.example", "m.example", "/v2/", False),
+        ("https://m.example:5000/hub/", "m.example:5000", "/v2/hub/", False),
+        ("http://m.example/hub", "m.example", "/v2/hub/", True),
+    ],
+)
+def test_mirrors_with_a_scheme(
+    machine: Path, environ: dict[str, str], told: str, name: str, base: str, is_plain: bool
+) -> None:
+    own = Path(environ["XDG_CONFIG_HOME"]) / "polyarch/registries.toml"
+    write(own, f'[registry."docker.io"]\nmirrors = ["{told}"]\n')
+    variable = {**environ, "POLYARCH_REGISTRY_MIRRORS": told}
+
+    for hosts in (load_hosts(environ, machine), load_hosts(variable, machine)):
+        mirror, *_ = hosts.reading("docker.io", "library/app", by_tag=True)
+        assert (mirror.name, mirror.base, mirror.plain) == (name, base, is_plain)

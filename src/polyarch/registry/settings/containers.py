@@ -1,4 +1,4 @@
-"""`registries.conf` of podman, buildah and skopeo, version 2: `[[registry]]` with its mirrors.
+"""`registries.conf` of podman, buildah and skopeo: `[[registry]]` with its mirrors.
 
     [[registry]]
     prefix = "example.com/foo"          # or "*.example.com"; what isn't given is as `location`
@@ -13,7 +13,12 @@
 
 Names that leave out the registry are Docker Hub's, as in every Dockerfile: `unqualified-search-registries` and short
 names don't count. A mirror that is for tags only is asked for content as well, since what a tag stands for is
-then fetched by its digest. Prefixes with a tag or a digest are passed over, as is the older form of the file.
+then fetched by its digest. Prefixes with a tag or a digest are passed over. Version 1, which has lists, is read as well:
+
+    [registries.insecure]
+    registries = ["registry.example:5000"]
+    [registries.block]
+    registries = ["bad.example"]
 
 Source: containers-registries.conf(5), containers-registries.conf.d(5).
 """
@@ -33,6 +38,7 @@ from polyarch.registry.settings.texts import (
     parsed_toml,
     tables,
     text,
+    texts,
 )
 
 __all__ = ["containers_files", "read_containers"]
@@ -69,7 +75,8 @@ def read_containers(path: StrPath) -> Rules:
     """Return what a file says of registries. Raises InputError naming the file."""
     # What distributions install has comments and short names, which take milliseconds to read.
     if not any(
-        line.lstrip().startswith(("[[", "registry")) for line in find_text(path).splitlines()
+        line.lstrip().startswith(("[[", "registr", "[registr"))
+        for line in find_text(path).splitlines()
     ):
         return Rules()
     return parsed_toml(
@@ -82,7 +89,21 @@ def read_containers(path: StrPath) -> Rules:
 
 def _rules(data: Table, source: str) -> Rules:
     found = (_rule(table, source) for table in tables(data, "registry"))
-    return Rules(rules=tuple(found))
+    return Rules(rules=(*_older_rules(data.get("registries", {}), source), *found))
+
+
+def _older_rules(lists: Table, source: str) -> Iterator[Rule]:
+    """Give what version 1 says: a registry may be in both of its lists."""
+    blocked = set(texts(lists.get("block", {}), "registries"))
+    insecure = set(texts(lists.get("insecure", {}), "registries"))
+    for name in sorted(blocked | insecure):
+        yield Rule(
+            scope=name,
+            manner=_EITHER if name in insecure else Manner(),
+            own=Way(is_told=False),
+            is_blocked=name in blocked,
+            sources=(source,),
+        )
 
 
 def _rule(table: Table, source: str) -> Rule:

@@ -68,9 +68,17 @@ class Way:
 
 
 def mirror_way(mirror: str) -> Way:
-    """Return the way to a mirror, `host` or `host/path`, whose path goes behind `/v2`."""
-    host, _, path = mirror.partition("/")
-    return Way(host=host, base=f"/v2/{path.strip('/')}/" if path.strip("/") else "/v2/")
+    """Return the way to a mirror, `host` or `host/path`, whose path goes behind `/v2`; it may begin with a scheme.
+
+    Plain HTTP is what its own settings say, or `http://`.
+    """
+    scheme, _, address = mirror.rpartition("://")
+    host, _, path = address.partition("/")
+    return Way(
+        host=host,
+        base=f"/v2/{path.strip('/')}/" if path.strip("/") else "/v2/",
+        manner=Manner(http=True) if scheme == "http" else None,
+    )
 
 
 @frozen

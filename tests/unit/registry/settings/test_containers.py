@@ -156,3 +156,27 @@ def test_damaged_settings_name_the_file(text: str, message: str, tmp_path: Path)
 
     with pytest.raises(InputError, match=rf"registries\.conf: {message}"):
         read_containers(path)
+
+
+def test_lists_of_version_1(tmp_path: Path) -> None:
+    path = tmp_path / "registries.conf"
+    path.write_text(
+        "[registries.search]\nregistries = ['docker.io']\n"
+        "[registries.insecure]\nregistries = ['r.example:5000', 'bad.example']\n"
+        "[registries.block]\nregistries = ['bad.example']\n"
+    )
+    hosts = Hosts((read_containers(path),))
+
+    assert hosts.writing("r.example:5000", "app").plain
+    assert not hosts.writing("docker.io", "library/app").plain
+    with pytest.raises(InputError, match=r"bad\.example/app is blocked by"):
+        hosts.writing("bad.example", "app")
+
+
+@pytest.mark.parametrize("text", ["registries = 3", "[registries]\ninsecure = 3"])
+def test_lists_that_are_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "registries.conf"
+    path.write_text(text)
+
+    with pytest.raises(InputError, match=str(path)):
+        read_containers(path)
