@@ -226,8 +226,10 @@ def test_load_takes_the_engine_of_a_context(
 def test_load_of_several_platforms_gives_each_a_tag(engine: Engine, builder: Person) -> None:
     user = replace(builder, environ={"DOCKER_HOST": engine.address})
 
-    said = user.run("build", "-t", "several:v1", f"--platform={PLATFORMS}", "--load", ".").check()
+    wanted = ("-t", "several:v1", f"--platform={PLATFORMS}", "--iidfile=id", "--load", ".")
+    said = user.run("build", *wanted).check()
 
+    assert engine.run((user.work / "id").read_text()) == GREETINGS["linux/amd64"]
     assert "keeps images of one platform: it has several:v1-arm-v7 for linux/arm/v7" in said.err
     assert engine.run("several:v1") == GREETINGS["linux/amd64"]
     assert engine.run("several:v1-arm64") == GREETINGS["linux/arm64"]

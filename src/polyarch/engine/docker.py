@@ -35,6 +35,8 @@ _USUAL = "unix:///var/run/docker.sock"
 _CHUNK = 1 << 20
 _LIMIT = 16 << 20
 """Bytes of an answer: what it says of a load grows with the layers, other than a document of an image."""
+_WANTS_TLS = b"HTTP request to an HTTPS server"
+"""What servers written in Go say to whoever doesn't speak TLS."""
 _CONTAINERD = ["driver-type", "io.containerd.snapshotter.v1"]
 _FIELDS = {"Host": "docker"}
 _NO = frozenset({"", "0", "false"})
@@ -94,8 +96,19 @@ class DockerEngine:
 
     def _get(self, target: str) -> dict[str, object]:
         with self._connected() as connection:
-            told: object = json.loads(connection.exchange("GET", target, _FIELDS, b"").read(_LIMIT))
-        return told if isinstance(told, dict) else {}
+            answer = connection.exchange("GET", target, _FIELDS, b"")
+            said = answer.read(_LIMIT)
+            if answer.status < 400:
+                told: object = json.loads(said)
+                return told if isinstance(told, dict) else {}
+        wants_tls = _WANTS_TLS in said
+        raise MachineError(
+            f"the docker engine at {self.address} answered {target} with {_trouble(answer.status, said)}"
+            f"{': it speaks TLS' if wants_tls else ''}",
+            hint="set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to where its certificates are"
+            if wants_tls
+            else "",
+        )
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:

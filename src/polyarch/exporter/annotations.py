@@ -36,7 +36,7 @@ _ATTRIBUTE = pattern(r"annotation(?:-([a-z-]+))?(?:\[([^\]]*)\])?\.(.+)", re.DOT
 
 @frozen
 class Annotations:
-    """Annotations with a level, and normalized platforms; later ones win."""
+    """Annotations with a level, and normalized platforms; of two for the same place the later one wins."""
 
     entries: tuple[Annotation, ...] = ()
 
@@ -59,14 +59,14 @@ class Annotations:
         return Annotations(entries=tuple(entries))
 
     def find(self, level: str, platform: Platform | None = None) -> dict[str, str]:
-        """Return the annotations of one level, sorted by key: those for `platform` and those for all.
+        """Return the annotations of one level, sorted by key: those for all, and those for `platform`, which win.
 
         An index is for all platforms, whatever its annotations say: as in BuildKit, they are its own.
         """
         is_whole = level in {INDEX, INDEX_DESCRIPTOR}
         found = {
             each.key: each.value
-            for each in self.entries
+            for each in sorted(self.entries, key=_is_special)
             if each.level == level and (is_whole or each.platform in {None, platform})
         }
         return dict(sorted(found.items()))
@@ -83,6 +83,10 @@ class Annotations:
                     f"invalid annotation: no platform {each.platform} found in source",
                     hint="the build is for " + ", ".join(map(str, platforms)),
                 )
+
+
+def _is_special(annotation: Annotation) -> bool:
+    return annotation.platform is not None
 
 
 def annotated(outputs: Iterable[Output], asked: Iterable[Annotation]) -> tuple[Output, ...]:

@@ -127,7 +127,7 @@ def loaded_config(outputs: Iterable[Output], engines: Engines, export: Export) -
     """
     for output in filter(is_for_engine, outputs):
         engine = engines.get(output.attributes.get("context", ""))
-        if engine is not None and engine.kind() is EngineKind.SINGLE:
+        if engine is not None and engine.kind() is not EngineKind.INDEXES:
             several = len(export.images) > 1
             found = _serving(export, engine.platform()) if several else export.images[0]
             return None if found is None else found.config.descriptor.digest

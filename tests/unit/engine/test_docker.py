@@ -42,7 +42,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         assert isinstance(self.server, _Server | _TLS)
-        self._say(200, json.dumps(self.server.info).encode())
+        if isinstance(self.server, _Server) and self.server.answer[0] >= 400:
+            self._say(*self.server.answer)
+        else:
+            self._say(200, json.dumps(self.server.info).encode())
 
     def do_POST(self) -> None:
         assert isinstance(self.server, _Server)
@@ -108,6 +111,28 @@ def test_a_refused_image(
 
     with pytest.raises(MachineError, match=f"refused the image: {why}$"):
         engine.load(io.BytesIO(ARCHIVE), len(ARCHIVE))
+
+
+@pytest.mark.parametrize(
+    ("answer", "why", "hint"),
+    [
+        (
+            (400, b"Client sent an HTTP request to an HTTPS server.\n"),
+            "speaks TLS",
+            "DOCKER_CERT_PATH",
+        ),
+        ((403, b'{"message": "authorization denied"}'), "with authorization denied$", ""),
+    ],
+)
+def test_an_engine_that_does_not_answer_questions(
+    engine: DockerEngine, server: _Server, answer: tuple[int, bytes], why: str, hint: str
+) -> None:
+    server.answer = answer
+
+    with pytest.raises(MachineError, match=why) as caught:
+        engine.kind()
+
+    assert hint in caught.value.hint
 
 
 def test_an_engine_that_says_nothing_is_left_when_the_build_ends(tmp_path: Path) -> None:

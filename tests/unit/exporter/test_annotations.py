@@ -30,6 +30,8 @@ from tests.support.images.platforms import AMD64, ARM64
         ({"annotation-index[linux/arm64].a": "1"}, INDEX, None, {"a": "1"}),
         ({"annotation-manifest-descriptor.a": "1"}, MANIFEST_DESCRIPTOR, AMD64, {"a": "1"}),
         ({"annotation.b": "1", "annotation.a": "2"}, MANIFEST, AMD64, {"a": "2", "b": "1"}),
+        ({"annotation[linux/amd64].a": "1", "annotation.a": "2"}, MANIFEST, AMD64, {"a": "1"}),
+        ({"annotation[linux/amd64].a": "1", "annotation.a": "2"}, MANIFEST, ARM64, {"a": "2"}),
         ({"name": "x", "annotations": "y"}, MANIFEST, AMD64, {}),
     ],
 )

@@ -113,6 +113,7 @@ def test_an_engine_of_one_platform_gets_a_tag_for_each(tmp_path: Path) -> None:
         (EngineKind.SINGLE, (AMD64, ARM64), 1),
         # Of an index of one platform there is nothing to choose.
         (EngineKind.SINGLE, (AMD64,), 0),
+        (EngineKind.LISTS, (AMD64, ARM64), 1),
         (EngineKind.INDEXES, (AMD64, ARM64), None),
     ],
 )

@@ -163,7 +163,7 @@ def test_build_arguments_ask_for_it_too(engine: FakeEngine, context: Path) -> No
         (
             FULL,
             Output(type="docker", destination="f"),
-            "docker exporter does not currently support",
+            "docker exporter does not support exporting manifest lists",
         ),
     ],
 )
