@@ -154,10 +154,15 @@ class LayerBlobs:
         return self._exported(layer, self._blob(stack, number, choice, cancel), choice)
 
     def needs(self, layer: LayerRef, choice: CompressionChoice) -> bool:
-        """Whether a layer has to be compressed here that came with a cache as an archive: it has to be unpacked before."""
-        if layer.blob is None or layer.diff_id is None:
+        """Whether a layer that came with a cache has to be written here, for which it has to be unpacked before.
+
+        Because it came as an archive, or because the times of its files are to be cut off.
+        """
+        if layer.blob is None or layer.diff_id is None or not layer.is_cached:
             return False
-        is_archive = layer.is_cached and layer.blob.digest == Digest(layer.diff_id)
+        if choice.latest is not None:
+            return layer.blob.annotations.get(REWRITTEN) != str(choice.latest)
+        is_archive = layer.blob.digest == Digest(layer.diff_id)
         return is_archive and choice.kind is not Compression.UNCOMPRESSED
 
     def find(

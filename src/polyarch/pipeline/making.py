@@ -296,10 +296,12 @@ class Making:
         )
 
     def _unpack(self, part: Lowered, stack: LayerStack, choice: CompressionChoice) -> None:
-        """Bring the layers here that came with a cache in another form than an image has them."""
-        needed = [each for each in stack.layers if self.engine.layers.needs(each, choice)]
-        if needed:
-            self.images.ensure_unpacked(LayerStack(layers=tuple(needed)), part.vertex, self.cancel)
+        """Bring the layers here that came with a cache in another form than an image has them, and those below, which they are beside."""
+        needs = [self.engine.layers.needs(each, choice) for each in stack.layers]
+        if any(needs):
+            count = len(needs) - needs[::-1].index(True)
+            below = LayerStack(layers=stack.layers[:count])
+            self.images.ensure_unpacked(below, part.vertex, self.cancel)
 
 
 def _result(export: Export | None, request: BuildRequest, built: Built) -> BuildResult:
