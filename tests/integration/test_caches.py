@@ -154,6 +154,26 @@ def test_the_cache_in_an_image(who: Person, registry: RealRegistry) -> None:
 
 
 @for_one_user
+@pytest.mark.parametrize("kind", ["local", "registry"])
+def test_times_are_cut_off_in_layers_that_came_with_a_cache(
+    who: Person, registry: RealRegistry, kind: str
+) -> None:
+    write(who, registry)
+    to, of = ways(kind, who, registry, f"{who.user.name}-times")
+    words = (
+        "--output=type=image,name=app,rewrite-timestamp=true",
+        "--build-arg=SOURCE_DATE_EPOCH=1700000000",
+    )
+    first, _ = build(who, "--cache-to", to, *words)
+    forget(who)
+
+    again, shown = build(who, "--cache-from", of, *words)
+
+    assert ran(shown) == []
+    assert again == first
+
+
+@for_one_user
 def test_the_cache_in_an_image_of_another_form_than_its_base(
     who: Person, registry: RealRegistry
 ) -> None:

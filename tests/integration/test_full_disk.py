@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import os
 import random
 from pathlib import Path
 
@@ -123,6 +124,34 @@ def test_a_build_on_a_disk_that_fills_up(
     in_mount_namespace(work)
 
     assert whole_platforms(registry, name) == ["amd64", "arm64"]
+
+
+@pytest.mark.parametrize("of", ["bytes", "files"])
+def test_a_full_disk_can_be_pruned(root: Person, registry: RealRegistry, of: str) -> None:
+    """What says so tells people to prune, which takes a lock, a directory and a transaction."""
+    root.write("Dockerfile", STEP.format(base=f"{registry.host}/library/busybox"))
+    root.root.mkdir()
+
+    def work() -> None:
+        owner = f"uid={root.user.uid},gid={root.user.gid},mode=700"
+        syscalls.mount("tmpfs", str(root.root), "tmpfs", 0, f"size=200m,nr_inodes=20k,{owner}")
+        root.run("build", "-t", "app", ".").check()
+        rest = root.root / "rest"
+        if of == "bytes":
+            fill(rest)
+        else:
+            rest.mkdir()
+            with contextlib.suppress(OSError):
+                for number in range(1 << 20):
+                    (rest / str(number)).touch()
+        failed = root.run("build", "--no-cache", ".")
+        assert failed.err.splitlines()[-2].endswith("for instance with 'polyarch prune'")
+        before = os.statvfs(root.root).f_bavail
+        root.run("rmi", "app").check()
+        root.run("prune", "--all", "--force").check()
+        assert os.statvfs(root.root).f_bavail > before + (20_000_000 >> 12)
+
+    in_mount_namespace(work)
 
 
 def test_records_on_a_full_disk(tmp_path: Path) -> None:

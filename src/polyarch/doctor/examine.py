@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 from polyarch.doctor.check import Check, Grade, Report
 from polyarch.doctor.engine import EngineChecks
@@ -19,6 +20,7 @@ from polyarch.errors import NamespaceForbidden, StoreError
 from polyarch.namespaces.userns import EngineNamespaces, enter_engine
 from polyarch.paths import state_directory
 from polyarch.store.checkup import debris
+from polyarch.store.reserve import reserve_lent
 from polyarch.store.store import Store
 
 __all__ = ["examine"]
@@ -46,7 +48,10 @@ def examine(environ: Mapping[str, str], *, deep: bool, repairs: bool) -> Report:
         checks.append(Check(name="namespaces", grade=Grade.FAIL, text=str(error), fix=error.hint))
     state: StoreState | None = None
     try:
-        with Store(root, works=False) as store:
+        with (
+            reserve_lent(root) if repairs else nullcontext(),
+            Store(root, works=False) as store,
+        ):
             examined = _engine(environ, namespaces, store, names)
             state = look_at_store(store, swept, deep=deep, fix=repairs)
             examined += state.checks

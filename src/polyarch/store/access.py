@@ -27,7 +27,7 @@ _OTHERS = 0o077
 # What a store has, and what may be there before: facts and reports of crashes are kept without one, and a
 # disk of its own begins with a directory for what is found on it.
 _OWN = (
-    rf"{'|'.join(DIRECTORIES)}|logs|version|state\.db(-.*|\.damaged)?|facts\.json|crashes|lost\+found"
+    rf"{'|'.join(DIRECTORIES)}|logs|reserve|version|state\.db(-.*|\.damaged)?|facts\.json|crashes|lost\+found"
     r"|\.(version|facts)[-.][0-9a-f]+"
 )
 _HINT = "set POLYARCH_ROOT to a directory of your own"

@@ -10,6 +10,7 @@
     locks/work          held, shared, by all who may add something
     history/REF.*       records of the last builds                       (history.recording)
     logs/BUILD/         what steps printed, of the last builds               (store.buildlogs)
+    reserve/            room for making room                             (store.reserve)
     tmp/NAME/           scratch of one living process, who holds an flock on the directory
 
 Crash-only: nothing is ever closed down in an orderly way on purpose. What is visible under its final
@@ -41,6 +42,7 @@ from polyarch.store.leases import Lease, Leases
 from polyarch.store.locks import Locks
 from polyarch.store.recover import recover
 from polyarch.store.refs import Refs
+from polyarch.store.reserve import keep_reserve
 from polyarch.store.snapshots import SnapshotRecords
 from polyarch.store.spread import make_apart
 from polyarch.store.statindex import StatIndex
@@ -98,6 +100,7 @@ class Store:
         self.copies = Copies(self.database)
         self.leases = Leases(root / "tmp", self.locks, self.temporary, self._is_alive)
         if works:
+            keep_reserve(root)
             self._held.enter_context(self.locks.shared("work"))
         self._sweep()
 

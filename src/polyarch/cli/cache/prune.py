@@ -50,7 +50,7 @@ def _prune(options: Options, context: Context) -> int:
     if builder.is_remote:
         _prune_daemons(builder, policy, options, rows)
         return 0
-    with open_store(context, works=False) as store:
+    with open_store(context, works=False, frees=True) as store:
         # The collector of a build may be at it; it isn't for long.
         freed = prune(store, [policy], on_removed=rows.show, wait=True)
     context.stdout.write(align_with_tabs(f"Total:\t{human_size(freed.size)}\n"))

@@ -153,7 +153,7 @@ def _rmi(options: Options, context: Context) -> int:
             hint="polyarch images lists the names",
         )
     failed = False
-    with open_store(context, works=False) as store:
+    with open_store(context, works=False, frees=True) as store:
         if options.is_set("all"):
             for name in forget_images(store, PruneWish(kept=True)):
                 context.print(f"Untagged: {name.familiar}")

@@ -30,7 +30,7 @@ def _prune(options: Options, context: Context) -> int:
     what = "all images" if wish.kept else "all images that a registry has"
     if not options.is_set("force") and not confirm(f"WARNING! This will remove {what}.", context):
         return 0
-    with open_store(context, works=False) as store:
+    with open_store(context, works=False, frees=True) as store:
         names = forget_images(store, wish)
         freed = prune(store, (), wait=True)
     if names:
