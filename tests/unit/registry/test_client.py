@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -25,12 +25,6 @@ from tests.support.network.spies import mirrored, redirect
 from tests.support.network.web import Page, web_server
 
 DATA = b"0123456789" * 100
-
-
-@pytest.fixture
-def server() -> Iterator[Registry]:
-    with serving() as registry:
-        yield registry
 
 
 def client_for(
