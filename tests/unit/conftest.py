@@ -1,4 +1,4 @@
-"""For unit tests: an engine whose steps are made up, and the same behind BuildKit's API."""
+"""For unit tests: an engine whose steps are made up, the same behind BuildKit's API, and a registry in the tests' process."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from polyarch.buildkit.build import Remote
 from tests.support.fakes.engine import FakeEngine, fake_engine
 from tests.support.network.buildkitserver import serving_buildkit
+from tests.support.network.registry import Registry, serving
 
 
 @pytest.fixture
@@ -22,3 +23,9 @@ def engine(tmp_path: Path) -> Iterator[FakeEngine]:
 def remote(engine: FakeEngine, tmp_path: Path) -> Iterator[Remote]:
     with serving_buildkit(engine, tmp_path) as remote:
         yield remote
+
+
+@pytest.fixture
+def server() -> Iterator[Registry]:
+    with serving() as registry:
+        yield registry

@@ -18,6 +18,7 @@ from polyarch.graph.op import (
     ImageOp,
     JSONObject,
     LocalOp,
+    Op,
     SecretMount,
     SshMount,
 )
@@ -120,31 +121,44 @@ def find_sources(
     `resolved` are the images that names were resolved to, `pins` the commits and digests of what was fetched for this
     target; `contexts` says of build contexts by name what they were fetched from.
     """
-    secrets: dict[str, bool] = {}
-    ssh: dict[str, bool] = {}
     ops = [vertex.op for vertex in walk((target,))]
     steps = [op for op in ops if isinstance(op, ExecOp)]
-    for op in steps:
-        _note_step(op, secrets, ssh)
-    for each in pins:
-        if isinstance(each, GitOp):
-            _note_logins(each, secrets, ssh)
-    read = [op for op in ops if isinstance(op, LocalOp)]
-    fetched = [
-        op if isinstance(op, GitOp | HttpOp) else contexts.get(op.name)
-        for op in ops
-        if isinstance(op, GitOp | HttpOp | LocalOp)
-    ]
-    taken = dict.fromkeys(each for each in fetched if each is not None and each in pins)
+    secrets, ssh = _lent(steps, pins)
+    taken = _taken(ops, pins, contexts)
+    local = {
+        op.source or op.name for op in ops if isinstance(op, LocalOp) and op.name not in contexts
+    }
     return Sources(
         images=_distinct([*resolved, *(_resolved(op) for op in ops if isinstance(op, ImageOp))]),
         remote=tuple((each, pins[each]) for each in dict.fromkeys((*taken, *pins))),
-        local=tuple(sorted({op.source or op.name for op in read if op.name not in contexts})),
+        local=tuple(sorted(local)),
         taken=frozenset(taken),
         uses_network=any(op.network != "none" for op in steps),
-        secrets=dict(sorted(secrets.items())),
-        ssh=dict(sorted(ssh.items())),
+        secrets=secrets,
+        ssh=ssh,
     )
+
+
+def _taken(
+    ops: Iterable[Op], pins: Mapping[Remote, str], contexts: Mapping[str, Remote]
+) -> list[Remote]:
+    """Return what of all that was fetched the ops take something from, be it as a build context."""
+    named = (contexts.get(op.name) if isinstance(op, LocalOp) else op for op in ops)
+    return [each for each in named if isinstance(each, GitOp | HttpOp) and each in pins]
+
+
+def _lent(
+    steps: Iterable[ExecOp], fetched: Iterable[Remote]
+) -> tuple[dict[str, bool], dict[str, bool]]:
+    """Return the secrets and the agents that steps and repositories have, and of each whether they can do without."""
+    secrets: dict[str, bool] = {}
+    ssh: dict[str, bool] = {}
+    for op in steps:
+        _note_step(op, secrets, ssh)
+    for each in fetched:
+        if isinstance(each, GitOp):
+            _note_logins(each, secrets, ssh)
+    return dict(sorted(secrets.items())), dict(sorted(ssh.items()))
 
 
 def _resolved(op: ImageOp) -> Resolved:

@@ -33,9 +33,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def read(
     text: str, *, name: str = "compose.yaml", tree: Tree | None = None, access: Access | None = None
-) -> None:
+) -> set[str]:
+    """Read a definition; returns the names of its targets."""
     around = Surroundings(environ={}, directory=".", access=access or Access())
-    parse_files([File(name=name, text=text, tree=tree, path=name)], around)
+    config = parse_files([File(name=name, text=text, tree=tree, path=name)], around)
+    return {each.name for each in config.targets}
 
 
 @pytest.mark.parametrize("kind", COMPOSE)
@@ -58,7 +60,10 @@ def test_compose_files_name_files_elsewhere_if_that_is_allowed(kind: str, path: 
 def test_files_below_the_current_directory_are_read(kind: str, here: Path) -> None:
     (here / "inside").write_text(OTHER if kind != "env_file" else "X=1")
 
-    read(COMPOSE[kind].format(path="inside"))
+    targets = read(COMPOSE[kind].format(path="inside"))
+
+    # What is included comes along; what is extended doesn't.
+    assert targets == ({"a", "b"} if kind == "include" else {"a"})
 
 
 @pytest.mark.parametrize("kind", COMPOSE)

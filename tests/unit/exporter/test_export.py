@@ -79,12 +79,6 @@ class Bench:
 
 
 @pytest.fixture
-def server() -> Iterator[Registry]:
-    with serving() as registry:
-        yield registry
-
-
-@pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path)
     yield made

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,9 @@ from polyarch.http.endpoint import Endpoint
 from polyarch.http.offline import Offline
 from polyarch.http.pools import Pools, Site, proxy_fields, proxy_for
 from polyarch.http.unreachable import Reason, reason_of
-from tests.support.network.registry import Registry, serving
+from tests.support.network.registry import Registry
 
 DOCKER = Endpoint(host="registry.example")
-
-
-@pytest.fixture
-def server() -> Iterator[Registry]:
-    with serving() as registry:
-        yield registry
 
 
 def test_connections_are_kept_per_site(server: Registry) -> None:

@@ -7,8 +7,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -23,19 +22,6 @@ from polyarch.progress import CancelToken
 from polyarch.store.store import Store
 from tests.support.images.exports import AMD64, ARM64, Results, make_export, store_place
 from tests.support.images.layouts import read_archive, validate, validate_docker
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Iterator[Results]:
-    made = Results(tmp_path / "here")
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "there") as store:
-        yield store
 
 
 def keep(results: Results, name: str, *platforms: Platform) -> None:

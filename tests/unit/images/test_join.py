@@ -20,7 +20,7 @@ from polyarch.platforms import Platform
 from polyarch.progress import CancelToken, ignore_events
 from tests.support.images.exports import AMD64, ARM64, CREATED, Results, make_export
 from tests.support.images.layouts import read_archive, read_directory, validate
-from tests.support.network.registry import Registry, registry_places, serving
+from tests.support.network.registry import Registry, registry_places
 
 
 class Machine:
@@ -56,12 +56,6 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     made = Machine(tmp_path)
     yield made
     made.results.store.close()
-
-
-@pytest.fixture
-def server() -> Iterator[Registry]:
-    with serving() as registry:
-        yield registry
 
 
 def joined(*parts: str, names: tuple[str, ...] = ()) -> Iterator[Joined]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,25 +33,6 @@ from tests.support.images.layouts import read_directory, validate
 from tests.support.network.registry import Registry, registry_places, serving
 
 ARM = replace(ARM64, architecture="arm", variant="v7")
-
-
-@pytest.fixture
-def server() -> Iterator[Registry]:
-    with serving() as registry:
-        yield registry
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Iterator[Results]:
-    made = Results(tmp_path / "here")
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "there") as store:
-        yield store
 
 
 def keep(results: Results, name: Reference, *platforms: Platform) -> Export:

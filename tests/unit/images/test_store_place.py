@@ -17,15 +17,9 @@ from polyarch.oci.media import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from polyarch.record import replace
 from polyarch.store.store import Store
 from tests.support.images.exports import store_place
-from tests.support.network.registry import Registry, registry_places, serving
+from tests.support.network.registry import Registry, registry_places
 
 LAYER = Descriptor(media_type=OCI_LAYER, digest=sha256(b"layer"), size=5)
-
-
-@pytest.fixture
-def server() -> Iterator[Registry]:
-    with serving() as registry:
-        yield registry
 
 
 @pytest.fixture

@@ -27,12 +27,6 @@ FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 
 
 @pytest.fixture
-def server() -> Iterator[Registry]:
-    with serving() as registry:
-        yield registry
-
-
-@pytest.fixture
 def layout(tmp_path: Path) -> Planted:
     return Planted(tmp_path / "layout")
 

@@ -29,12 +29,6 @@ from tests.support.network.web import Page, web_server
 DATA = b"0123456789" * 100
 
 
-@pytest.fixture
-def server() -> Iterator[Registry]:
-    with serving() as registry:
-        yield registry
-
-
 def client_for(
     environ: dict[str, str] | None = None,
     hosts: Hosts | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 
 import pytest
 
@@ -16,18 +16,12 @@ from polyarch.registry.client import Client
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts
 from polyarch.registry.transport import Transport
-from tests.support.network.registry import Registry, opened, serving
+from tests.support.network.registry import Registry, opened
 from tests.support.network.spies import at_once
 from tests.support.network.web import Page, web_server
 
 DATA = b"0123456789" * (1 << 18)
 BLOB = Descriptor(media_type=OCI_LAYER, digest=sha256(DATA), size=len(DATA))
-
-
-@pytest.fixture
-def server() -> Iterator[Registry]:
-    with serving() as registry:
-        yield registry
 
 
 def client() -> Client:

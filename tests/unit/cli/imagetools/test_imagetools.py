@@ -38,12 +38,6 @@ def planted() -> Iterator[Registry]:
         yield registry
 
 
-@pytest.fixture
-def server() -> Iterator[Registry]:
-    with serving() as registry:
-        yield registry
-
-
 def imagetools(*words: str) -> Printed:
     return call("imagetools", *words, environ={"DOCKER_CONFIG": "/proc/nonexistent"})
 
