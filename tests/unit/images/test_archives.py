@@ -8,6 +8,7 @@ import json
 import os
 import tarfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
