@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from functools import partial
 
 from polyarch.digest import Digest
-from polyarch.errors import IntegrityError, NotFound, PolyarchError, RemoteError, about_blob
+from polyarch.errors import NotFound, PolyarchError, RemoteError, about_blob
 from polyarch.golang.json import compact
 from polyarch.images.place import BlobReader, OnBytes, Source, read_blob
 from polyarch.images.places import Places
@@ -79,7 +79,7 @@ class Fetcher:
         for source in sources:
             try:
                 return self._fetch(blob, source, on_bytes)
-            except (NotFound, RemoteError, IntegrityError) as error:
+            except (NotFound, RemoteError) as error:
                 failure = error
         raise failure
 
