@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from polyarch.buildkit.agents import LentAgents
 from polyarch.buildkit.api import told_trouble
-from polyarch.buildkit.caches import Caches
+from polyarch.buildkit.caches import Caches, without_steps
 from polyarch.buildkit.contexts import Contexts, Offered
 from polyarch.buildkit.gateway import Gateway, Solved
 from polyarch.buildkit.masked import MaskedLogs
@@ -25,6 +25,7 @@ from polyarch.buildkit.messages import SolveOptions
 from polyarch.buildkit.services import Attached
 from polyarch.buildkit.work import Asked, Remote, Steer, Work
 from polyarch.digest import Digest, parse_digest
+from polyarch.errors import PolyarchError
 from polyarch.exporter.annotations import annotated
 from polyarch.exporter.delivery import deliver
 from polyarch.exporter.outputs import IMAGE_TYPES, is_for_engine, is_true
@@ -73,18 +74,30 @@ def build_remotely(
 
     Raises SolveFailed, RemoteError, InputError, Cancelled.
     """
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-")))
-        outputs = _Outputs(_annotated(request), scratch, is_engine=remote.is_engine)
-        stack.callback(outputs.close)
-        around = _Around(scratch=scratch, sink=sink, cancel=cancel, offered=offered, policy=policy)
-        work = _prepared(remote, request, outputs, stack, around)
-        work = replace(work, steer=steer, provenance=request.result_provenance)
-        with told_trouble(remote.address):
-            response, provenance = asyncio.run(work.run())
-        work.caches.note(response)
-        outputs.deliver(take)
-    return replace(_result(response, request), provenance=provenance)
+
+    def build(asked: BuildRequest) -> BuildResult:
+        with ExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyarch-")))
+            outputs = _Outputs(_annotated(asked), scratch, is_engine=remote.is_engine)
+            stack.callback(outputs.close)
+            around = _Around(
+                scratch=scratch, sink=sink, cancel=cancel, offered=offered, policy=policy
+            )
+            work = _prepared(remote, asked, outputs, stack, around)
+            work = replace(work, steer=steer, provenance=asked.result_provenance)
+            with told_trouble(remote.address):
+                response, provenance = asyncio.run(work.run())
+            work.caches.note(response)
+            outputs.deliver(take)
+        return replace(_result(response, asked), provenance=provenance)
+
+    try:
+        return build(request)
+    except PolyarchError as error:
+        possible = without_steps(request, error, sink)
+        if possible is None:
+            raise
+    return build(possible)
 
 
 def ask_remotely(

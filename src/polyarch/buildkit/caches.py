@@ -13,14 +13,18 @@ from polyarch.errors import PolyarchError
 from polyarch.images.layout import Layout
 from polyarch.oci.base import REF_NAME
 from polyarch.oci.descriptor import Descriptor
+from polyarch.progress import Sink, step
 from polyarch.record import replace
 from polyarch.request.caches import CacheKind
 from polyarch.request.values import BuildRequest, CacheEntry
 
-__all__ = ["Caches"]
+__all__ = ["Caches", "without_steps"]
 
 _MANIFEST = "cache.manifest"
 _LATEST = "latest"
+
+_UNKNOWN = f'unknown cache exporter: "{CacheKind.STEPS}"'
+"""What BuildKit's daemon says of a cache of single steps; one of `polyarch serve` knows them."""
 
 Told = tuple[str, Mapping[str, str]]
 """A type and its attributes."""
@@ -70,3 +74,19 @@ class Caches:
 
 def _told(entry: CacheEntry) -> Told:
     return entry.type, entry.attributes
+
+
+def without_steps(request: BuildRequest, error: PolyarchError, sink: Sink) -> BuildRequest | None:
+    """Return a request without its caches of single steps, if it was refused for one, and say so; else None."""
+    if _UNKNOWN not in str(error):
+        return None
+    with step(sink, "[internal] caches") as shown:
+        shown.warn(
+            f"caches of type={CacheKind.STEPS} aren't used: this builder is BuildKit, which has none; "
+            f"type={CacheKind.REGISTRY} is one that it has"
+        )
+    return replace(
+        request,
+        cache_from=tuple(each for each in request.cache_from if each.type != CacheKind.STEPS),
+        cache_to=tuple(each for each in request.cache_to if each.type != CacheKind.STEPS),
+    )

@@ -190,7 +190,8 @@ def read_cache(data: bytes) -> Cache:
     # Of the lowest layer it is -1; what is left out is Go's 0.
     parents = [entry.integer("parent") for entry in entries]
     records = list(fields.objects("records"))
-    others = [entry.text("blob", required=True) for entry in entries if _OURS not in entry]
+    # In the config of an image they have no blobs: they are the image's.
+    others = [blob for entry in entries if _OURS not in entry and (blob := entry.text("blob"))]
     return Cache(
         results=tuple(_read_record(each, layers, parents) for each in records if _OURS in each),
         other_results=sum("layers" in each and _OURS not in each for each in records),

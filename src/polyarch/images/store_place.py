@@ -79,7 +79,7 @@ class Fetcher:
         for source in sources:
             try:
                 return self._fetch(blob, source, on_bytes)
-            except (NotFound, RemoteError, IntegrityError) as error:
+            except (NotFound, RemoteError) as error:
                 failure = error
         raise failure
 

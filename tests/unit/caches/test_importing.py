@@ -84,9 +84,12 @@ def test_a_cache_of_buildkit_says_where_layers_of_base_images_are(form: str) -> 
     assert error == ""
 
 
-def test_an_inline_cache_of_buildkit_is_counted() -> None:
+@pytest.mark.parametrize("layers", [[], [{"parent": -1}, {}]], ids=["older", "newer"])
+def test_an_inline_cache_of_buildkit_is_counted(layers: list[object]) -> None:
     records = json.loads(CONFIG.read_bytes())["records"]
-    inline = base64.b64encode(json.dumps([{"layers": [], "records": records}]).encode()).decode()
+    inline = base64.b64encode(
+        json.dumps([{"layers": layers, "records": records}]).encode()
+    ).decode()
     config = json.dumps({"architecture": "amd64", "os": "linux", INLINE: inline}).encode()
     described = {"mediaType": media.OCI_CONFIG, "digest": sha256(config), "size": len(config)}
     place = tagged(json.dumps({"schemaVersion": 2, "config": described, "layers": []}).encode())

@@ -4,7 +4,7 @@ import gzip
 import json
 import socket
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
