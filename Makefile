@@ -78,7 +78,7 @@ bench: ## Measure beside other builders and emulation (BENCH: where the benchmar
 	$(call prepare,$(BENCH_PACKAGES))
 	@$(BIN)/python -m tools.bench $(BENCH_FLAGS)
 
-cachebench: ## Measure caches of a large layer beside other builders (CACHEBENCH_FLAGS: --size, --rounds, --builders)
+cachebench: ## Measure caches of a large layer beside other builders (CACHEBENCH_FLAGS: --size, --words, --rounds, --builders)
 	$(call prepare,$(BENCH_PACKAGES))
 	@$(BIN)/python -m tools.cachebench $(CACHEBENCH_FLAGS)
 

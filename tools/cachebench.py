@@ -4,7 +4,8 @@
 
 For each builder in turn: a build with an empty store whose cache is exported; one with an empty store after one percent of
 the context changed, exported as well; and one with an empty store that imports all of it. Told are wall time, CPU seconds, the
-most memory and the bytes that the registry got. polyarch writes `type=steps`, BuildKit a registry cache with `mode=max`, buildah its own.
+most memory and the bytes that the registry got. The layer is noise, which costs each builder the least to compress, or in
+part words (`--words 50`), more like what layers have. polyarch writes `type=steps`, BuildKit a registry cache with `mode=max`, buildah its own.
 The builders' adapters and what measures them lie beside the project, with the other benchmarks.
 """
 
@@ -29,6 +30,7 @@ from tools.registry import RealRegistry, real_registry
 
 _FILE = 16 << 20
 _BLOCK = 1 << 20
+_PAGE = 4096
 _DOCKERFILE = "FROM {base}\nCOPY data /data\nRUN cat /data/* | md5sum > /sum\n"
 
 
@@ -59,7 +61,7 @@ def main() -> int:
                 for number in range(options.rounds):
                     turn = number % len(builders)
                     for builder in (*builders[turn:], *builders[:turn]):
-                        rows += _round(builder, registry, base, place, options.size << 20, number)
+                        rows += _round(builder, registry, base, place, options, number)
             finally:
                 for builder in builders:
                     builder.close()
@@ -70,6 +72,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", type=int, default=256, help="MiB of the layer")
+    parser.add_argument("--words", type=int, default=0, help="percent of it that are words")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--builders", default="polyarch,buildkit,buildah")
     return parser.parse_args()
@@ -107,7 +110,12 @@ def _builders(options: argparse.Namespace, scratch: Path) -> list[Any]:
 
 
 def _round(
-    builder: Any, registry: RealRegistry, base: str, scratch: Path, size: int, number: int
+    builder: Any,
+    registry: RealRegistry,
+    base: str,
+    scratch: Path,
+    options: argparse.Namespace,
+    number: int,
 ) -> Iterator[Row]:
     module = importlib.import_module("builders")
     measure = importlib.import_module("measure").measure
@@ -115,7 +123,8 @@ def _round(
     (context / "data").mkdir(parents=True, exist_ok=True)
     (context / "Dockerfile").write_text(_DOCKERFILE.format(base=base))
     source = random.Random(f"{builder.name} {number}")
-    _fill(context / "data", size, source)
+    size = options.size << 20
+    _fill(context / "data", size, options.words, source)
     where = f"{registry.host}/caches/{builder.name}-{number}:cache"
     request = module.Request(context / "Dockerfile", context, module.Output("none"))
     phases = {
@@ -147,9 +156,20 @@ def _round(
         yield row
 
 
-def _fill(directory: Path, size: int, source: random.Random) -> None:
+def _fill(directory: Path, size: int, words: int, source: random.Random) -> None:
+    texts = _texts(source) if words else []
     for number in range(max(1, size // _FILE)):
-        (directory / f"{number:03d}").write_bytes(source.randbytes(min(size, _FILE)))
+        data = bytearray(source.randbytes(min(size, _FILE)))
+        for start in range(0, len(data) if texts else 0, _PAGE):
+            if source.randrange(100) < words:
+                data[start : start + _PAGE] = source.choice(texts)
+        (directory / f"{number:03d}").write_bytes(data)
+
+
+def _texts(source: random.Random) -> list[bytes]:
+    """Return pages of made-up words; so many that the same one seldom comes twice within what a compressor looks back."""
+    words = ["".join(source.choices("etaoinshrdlu", k=source.randint(2, 9))) for _ in range(2000)]
+    return [" ".join(source.choices(words, k=_PAGE)).encode()[:_PAGE] for _ in range(2000)]
 
 
 def _change(directory: Path, size: int, source: random.Random) -> None:
