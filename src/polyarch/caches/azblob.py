@@ -27,6 +27,8 @@ __all__ = ["open_azblob"]
 
 _AT_ONCE = 4
 _BLOCK = 32 << 20
+_CONNECT_TIME, _READ_TIME = 10, 30
+"""Seconds for each attempt: the library's own would have a build wait for minutes where nobody answers."""
 _HINT = "install it: pip install 'polyarch[azblob]'"
 
 
@@ -62,6 +64,8 @@ def _client(attributes: Mapping[str, str]) -> ContainerClient:
         credential=_credential(name, attributes.get("secret_access_key", "")),
         # A cache isn't worth the minutes that the library would wait by itself.
         retry_policy=LinearRetry(backoff=1, retry_total=2, random_jitter_range=0),
+        connection_timeout=_CONNECT_TIME,
+        read_timeout=_READ_TIME,
         max_block_size=_BLOCK,
         max_single_put_size=_BLOCK,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
+from typing import Any
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -25,6 +26,8 @@ from polyarch.golang.time import parse_duration
 __all__ = ["open_s3"]
 
 _CHUNK = 1 << 20
+_CONNECT_TIME, _READ_TIME = 10, 30
+"""Seconds for each attempt: the library's own would have a build wait for minutes where nobody answers."""
 _SECOND = 1_000_000_000
 _DAY = 24 * 3600.0
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
@@ -59,7 +62,12 @@ def _client(attributes: Mapping[str, str]) -> BaseClient:
         if token := attributes.get("session_token"):
             given["aws_session_token"] = token
     # Others than Amazon's servers don't know its newer checksums.
-    config = Config(request_checksum_calculation="when_required", **options)
+    config = Config(
+        request_checksum_calculation="when_required",
+        connect_timeout=_CONNECT_TIME,
+        read_timeout=_READ_TIME,
+        **options,
+    )
     session = boto3.session.Session()
     return session.client(
         "s3",
@@ -155,9 +163,13 @@ class _S3:
 
 
 def _code(error: Exception) -> str:
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    return str(_told(error).get("Error", {}).get("Code", ""))
 
 
 def _status(error: Exception) -> int:
-    told = getattr(error, "response", {}).get("ResponseMetadata", {})
-    return int(told.get("HTTPStatusCode", 0))
+    return int(_told(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _told(error: Exception) -> Mapping[str, Any]:
+    """Return what the server said; where nobody answered, the library has None for it, or nothing."""
+    return getattr(error, "response", None) or {}

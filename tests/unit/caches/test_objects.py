@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import boto3
 import pytest
@@ -175,3 +178,29 @@ def test_an_export_that_is_cancelled_ends_in_the_middle(microsoft: Azure) -> Non
 
     with pytest.raises(Cancelled):
         at_azure(microsoft).take_blob(BLOB, Slowly(DATA), stop)
+
+
+@contextmanager
+def rude() -> Iterator[str]:
+    """Give the address of somebody who hangs up on all who come."""
+
+    def hang_up() -> None:
+        with suppress(OSError):
+            while True:
+                server.accept()[0].close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_who_hangs_up_is_no_bug_of_ours() -> None:
+    with rude() as address:
+        place = open_s3({**S3_ATTRIBUTES, "endpoint_url": address})
+        with pytest.raises(RemoteError, match="s3://caches: Connection was closed"):
+            place.take_blob(BLOB, Memory(DATA), lambda _: None)
+        with pytest.raises(RemoteError, match="s3://caches: Connection was closed"):
+            place.load("one")
