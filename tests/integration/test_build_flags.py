@@ -125,6 +125,7 @@ def test_an_image_id_of_before_is_gone_when_a_build_fails(who: Person) -> None:
 def test_files_have_no_image_id(who: Person, kind: str) -> None:
     assert refused(who, "-o", f"type={kind},dest=out", "--iidfile", "id") == (
         "ERROR: local and tar exporters are incompatible with image ID file\n"
+        "hint: files have no image ID: leave --iidfile out, or write an image: -o type=oci,dest=FILE\n"
     )
 
 

@@ -45,7 +45,7 @@ def test_usage_tells_of_every_step(who: Person, registry: RealRegistry) -> None:
     assert kinds == ["exec.cachemount", "regular", "regular", "regular", "regular"]
     assert all(each["Size"] != "0B" and each["Reclaimable"] for each in found)
     (copy,) = [each for each in found if "COPY" in str(each["Description"])]
-    assert (copy["Mutable"], copy["Shared"], copy["UsageCount"]) == (False, False, 0)
+    assert (copy["Mutable"], copy["Shared"], copy["UsageCount"]) == (False, False, 1)
     parents = copy["Parents"]
     assert isinstance(parents, list)
     assert len(parents) == 3

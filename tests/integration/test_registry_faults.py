@@ -163,14 +163,19 @@ def test_an_upload_goes_on_where_it_broke(
     assert pull(proxy, "goes/on", tmp_path) == image[1]
 
 
-def test_a_registry_that_falls_silent_is_asked_once_more(
+def test_a_connection_that_fell_silent_is_left_for_another(proxy: FaultProxy) -> None:
+    with repository(proxy.host, "kept", timeout=4) as target:
+        assert target.client.has_blob(target.reference.repository, sha256(b"one")) is False
+        proxy.faults = [Fault(on="^HEAD .*/blobs/", mute=True)]
+        assert target.client.has_blob(target.reference.repository, sha256(b"two")) is False
+
+    assert not proxy.faults
+
+
+def test_a_registry_that_falls_silent_in_an_upload_is_asked_once_more(
     proxy: FaultProxy, image: tuple[Layout, Descriptor], tmp_path: Path
 ) -> None:
-    # On a connection that was used before, and in the middle of a large upload.
-    proxy.faults = [
-        Fault(on="^HEAD .*/blobs/", mute=True),
-        Fault(on=f"{UPLOAD}.*{layer_of(image)}", mute=True),
-    ]
+    proxy.faults = [Fault(on=f"{UPLOAD}.*{layer_of(image)}", mute=True)]
 
     push(proxy, "silent", image, timeout=4)
 
