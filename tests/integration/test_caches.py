@@ -285,6 +285,14 @@ def test_a_cache_is_written_of_what_another_one_had(root: Person, registry: Real
     assert "ERROR: " not in shown, shown
 
 
+def damage_layers(cache: Path, last: int = 0) -> None:
+    """Have zeros for the layers of a local cache: all, or the last ones."""
+    index = json.loads((cache / "index.json").read_text())
+    for layer in json.loads(_blob(cache, index))["layers"][-last:]:
+        path = cache / "blobs/sha256" / layer["digest"].partition(":")[2]
+        path.write_bytes(bytes(path.stat().st_size))
+
+
 @pytest.mark.parametrize("way", ["tree", "image", "elsewhere"])
 def test_layers_that_a_cache_has_other_bytes_for_are_made_again(
     root: Person, registry: RealRegistry, way: str
@@ -294,11 +302,7 @@ def test_layers_that_a_cache_has_other_bytes_for_are_made_again(
     to, of = ways("local", root, registry, "")
     build(root, "--cache-to", to)
     forget(root)
-    blobs = root.work / "cache/blobs/sha256"
-    index = json.loads((root.work / "cache/index.json").read_text())
-    for layer in json.loads(_blob(root.work / "cache", index))["layers"][-2:]:
-        path = blobs / layer["digest"].partition(":")[2]
-        path.write_bytes(bytes(path.stat().st_size))
+    damage_layers(root.work / "cache", last=2)
 
     outputs = {
         "tree": ("-o", "type=local,dest=out"),
@@ -323,11 +327,7 @@ def test_builds_of_a_bake_go_on_without_a_damaged_layer(
     to, of = ways("local", root, registry, "")
     build(root, "--cache-to", to)
     forget(root)
-    blobs = root.work / "cache/blobs/sha256"
-    index = json.loads((root.work / "cache/index.json").read_text())
-    for layer in json.loads(_blob(root.work / "cache", index))["layers"]:
-        path = blobs / layer["digest"].partition(":")[2]
-        path.write_bytes(bytes(path.stat().st_size))
+    damage_layers(root.work / "cache")
     target = {"cache-from": [of], "platforms": [PLATFORM]}
     targets = {name: {**target, "output": [f"type=local,dest={name}"]} for name in ("one", "two")}
     root.write("bake.json", json.dumps({"target": targets}))

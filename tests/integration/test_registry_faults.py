@@ -24,6 +24,7 @@ from polyarch.registry.client import Client
 from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts
 from polyarch.registry.transport import Transport
+from tests.support.images.blobs import begin_layout, put_blob
 from tests.support.network.faults import Fault, FaultProxy, fault_proxy
 from tests.support.network.servers import RealRegistry, real_registry
 from tests.support.network.web import Page, web_server
@@ -41,8 +42,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, Descriptor]
     """An image of a few layers of noise in a layout."""
     directory = tmp_path_factory.mktemp("image")
     noise = random.Random(11)
-    layers = [_blob(directory, OCI_LAYER, noise.randbytes(SIZE)) for _ in range(LAYERS)]
-    config = _blob(directory, OCI_CONFIG, b"{}")
+    layers = [put_blob(directory, OCI_LAYER, noise.randbytes(SIZE)) for _ in range(LAYERS)]
+    config = put_blob(directory, OCI_CONFIG, b"{}")
     document = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -50,18 +51,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, Descriptor]
         # One of them twice: equal blobs travel once.
         "layers": [each.to_json() for each in (*layers, layers[0])],
     }
-    root = _blob(directory, OCI_MANIFEST, json.dumps(document).encode())
-    (directory / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-    (directory / "index.json").write_text('{"schemaVersion":2,"manifests":[]}')
+    root = put_blob(directory, OCI_MANIFEST, json.dumps(document).encode())
+    begin_layout(directory)
     return Layout(directory), root
-
-
-def _blob(directory: Path, media_type: str, data: bytes) -> Descriptor:
-    digest = sha256(data)
-    path = directory / "blobs" / digest.replace(":", "/")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return Descriptor(media_type=media_type, digest=digest, size=len(data))
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from polyarch.registry.credentials import Credentials
 from polyarch.registry.hosts import Hosts
 from polyarch.registry.transport import Transport
 from polyarch.store.store import Store
+from tests.support.images.blobs import begin_layout, put_blob
 from tests.support.network.quirks import Habits, QuirkyRegistry, quirky_registry
 from tests.support.network.registry import opened
 from tests.support.network.web import Page, web_server
@@ -70,10 +71,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, Descriptor]
     """An index of one image with two layers of noise, in a layout."""
     directory = tmp_path_factory.mktemp("image")
     noise = random.Random(11)
-    layers = [blob(directory, OCI_LAYER, noise.randbytes(SIZE)) for _ in range(2)]
-    config = blob(directory, OCI_CONFIG, b"{}")
-    (directory / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-    (directory / "index.json").write_text('{"schemaVersion":2,"manifests":[]}')
+    layers = [put_blob(directory, OCI_LAYER, noise.randbytes(SIZE)) for _ in range(2)]
+    config = put_blob(directory, OCI_CONFIG, b"{}")
+    begin_layout(directory)
     told = {"config": config.to_json(), "layers": [each.to_json() for each in layers]}
     manifest = document(directory, OCI_MANIFEST, told)
     return Layout(directory), document(directory, OCI_INDEX, {"manifests": [manifest.to_json()]})
@@ -81,15 +81,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, Descriptor]
 
 def document(directory: Path, media_type: str, fields: Mapping[str, object]) -> Descriptor:
     whole = {"schemaVersion": 2, "mediaType": media_type, **fields}
-    return blob(directory, media_type, json.dumps(whole).encode())
-
-
-def blob(directory: Path, media_type: str, data: bytes) -> Descriptor:
-    digest = sha256(data)
-    path = directory / "blobs" / digest.replace(":", "/")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return Descriptor(media_type=media_type, digest=digest, size=len(data))
+    return put_blob(directory, media_type, json.dumps(whole).encode())
 
 
 def place(registry: QuirkyRegistry, name: str) -> RegistryPlace:
@@ -121,7 +113,7 @@ def test_an_image_goes_there_and_comes_back(
 def test_a_layer_that_is_sent_early_is_there_in_the_end(tmp_path: Path, habit: str) -> None:
     whole = Descriptor(media_type=OCI_LAYER, digest=sha256(LARGE), size=len(LARGE))
     (tmp_path / "layout").mkdir()
-    blob(tmp_path / "layout", OCI_LAYER, LARGE)
+    put_blob(tmp_path / "layout", OCI_LAYER, LARGE)
     with (
         quirky_registry(UPLOADS[habit]) as registry,
         Store(tmp_path / "store", works=True) as store,
@@ -177,7 +169,7 @@ def test_all_that_is_about_an_image_is_found(
     with quirky_registry(habits) as registry:
         target = place(registry, "team/app")
         copy(root, layout, target, Wanted(tags=["1"]))
-        empty = blob(tmp_path, OCI_CONFIG, b"{}")
+        empty = put_blob(tmp_path, OCI_CONFIG, b"{}")
         told = set()
         for number in range(3):
             fields = {

@@ -174,13 +174,12 @@ def annotations_of(output: Output, *, is_index: bool) -> Annotations:
 
 @frozen
 class Forms:
-    """What is to be exported: of how many platforms; whether as an index even of one; whether with attestations.
+    """What is to be exported: of which platforms; whether as an index even of one; whether with attestations.
 
-    `is_attested_inline` says that there are some of images alone; `listed` are the platforms, where they are known.
+    `is_attested_inline` says that there are some of images alone.
     """
 
-    platforms: int
-    listed: tuple[Platform, ...] = ()
+    platforms: tuple[Platform, ...]
     is_index: bool = False
     is_attested: bool = False
     is_attested_inline: bool = False
@@ -188,7 +187,7 @@ class Forms:
     @property
     def is_list(self) -> bool:
         """Whether the result has several manifests."""
-        return self.platforms > 1 or self.is_attested
+        return len(self.platforms) > 1 or self.is_attested
 
     def makes_index(self, output: Output) -> bool:
         """Tell whether an output is an index."""
@@ -203,7 +202,7 @@ def check_outputs(outputs: Sequence[Output], forms: Forms) -> None:
         # Files have nothing to hang annotations on: as in BuildKit, they pass over those for all outputs.
         if output.type in IMAGE_TYPES:
             found = annotations_of(output, is_index=forms.makes_index(output))
-            found.check_platforms(forms.listed)
+            found.check_platforms(forms.platforms)
 
 
 def _check(output: Output, forms: Forms) -> None:

@@ -67,8 +67,7 @@ def forms_of(
     """Return what outputs have to be able to hold."""
     is_listed = request.attest_as == "index"
     return Forms(
-        platforms=len(platforms),
-        listed=platforms,
+        platforms=platforms,
         is_index=options.is_multi_platform,
         is_attested=is_listed and attestations.is_for_files,
         is_attested_inline=is_listed and attestations.provenance is not None,

@@ -27,10 +27,11 @@ from polyarch.pipeline.making import Announced, Making, Results
 from polyarch.pipeline.reading import open_reading
 from polyarch.platforms import Platform, host, normalize
 from polyarch.progress import CancelToken, Sink
-from polyarch.record import replace
+from polyarch.record import frozen, replace
 from polyarch.request.result import BuildResult
 from polyarch.request.values import BuildRequest
 from polyarch.snapshot.stack import LayerStack
+from polyarch.worker.remote import RemoteSources
 from polyarch.worker.source_image import ImageSource
 from polyarch.worker.tree import SourceTree
 
@@ -96,34 +97,68 @@ def build_definition_on(
         announced = Announced.of(request.outputs, reading.sink)
         if engine.caller is not None:
             engine.caller.bring(graph, reading.sink)
+        attempt = _Attempt(
+            engine=engine,
+            request=request,
+            frontend=frontend,
+            images=images,
+            remote=reading.remote,
+            lowered=lowered,
+            given=given,
+            graph=graph,
+            attesting=attesting,
+            announced=announced,
+            cancel=cancel,
+        )
+        return without_lost_layers(images, attempt.carry_out)
 
-        def attempt() -> BuildResult:
-            with (
-                pushing_early(request, images.places(cancel)) as early,
-                Ahead(engine.layers, (), frozenset()) as ahead,
-                open_caches(engine, images, request, graph, cancel) as session,
-            ):
-                sources = Sources(
-                    contexts=frontend.trees(), images=images, remote=reading.remote, made=ahead.made
-                )
-                caching = Caching(
-                    engine=engine, images=images, request=request, session=session, cancel=cancel
-                )
-                with caching.kept():
-                    part = Part(graph=graph, sources=sources, request=request, caches=session)
-                    built = engine.solve(part, cancel)
-                results = Results.of(lowered, graph, built)
-                making = Making(
-                    dockers=engine.docker_engines(request.outputs),
-                    caching=caching,
-                    attesting=attesting,
-                    ahead=ahead,
-                    early=early,
-                    given=_predicates(given, results, engine, images, cancel),
-                )
-                return making.carry_out(announced, results)
 
-        return without_lost_layers(images, attempt)
+@frozen
+class _Attempt:
+    """A definition that was understood, to be solved, and what is made of it: more than once if caches lose layers."""
+
+    engine: Engine
+    request: BuildRequest
+    frontend: Frontend
+    images: ImageSource
+    remote: RemoteSources
+    lowered: Sequence[Lowered]
+    given: Attestations
+    graph: Graph
+    attesting: Attesting
+    announced: Announced
+    cancel: CancelToken
+
+    def carry_out(self) -> BuildResult:
+        """Solve the graph, and make what was asked for of its results."""
+        engine, request, images, cancel = self.engine, self.request, self.images, self.cancel
+        with (
+            pushing_early(request, images.places(cancel)) as early,
+            Ahead(engine.layers, (), frozenset()) as ahead,
+            open_caches(engine, images, request, self.graph, cancel) as session,
+        ):
+            sources = Sources(
+                contexts=self.frontend.trees(),
+                images=images,
+                remote=self.remote,
+                made=ahead.made,
+            )
+            caching = Caching(
+                engine=engine, images=images, request=request, session=session, cancel=cancel
+            )
+            with caching.kept():
+                part = Part(graph=self.graph, sources=sources, request=request, caches=session)
+                built = engine.solve(part, cancel)
+            results = Results.of(self.lowered, self.graph, built)
+            making = Making(
+                dockers=engine.docker_engines(request.outputs),
+                caching=caching,
+                attesting=self.attesting,
+                ahead=ahead,
+                early=early,
+                given=_predicates(self.given, results, engine, images, cancel),
+            )
+            return making.carry_out(self.announced, results)
 
 
 def _checked(
@@ -131,8 +166,7 @@ def _checked(
 ) -> BuildRequest:
     """Return a request with its outputs spelt out. Raises InputError for those that can't have what is to be built."""
     forms = Forms(
-        platforms=len(lowered),
-        listed=tuple(each.platform for each in lowered),
+        platforms=tuple(each.platform for each in lowered),
         is_index=lowered[0].is_multi_platform,
         is_attested=options.is_for_files or bool(given),
         is_attested_inline=options.provenance is not None,

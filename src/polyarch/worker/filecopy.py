@@ -193,7 +193,9 @@ class FileCopier:
 
         def copy(each: _Copying) -> None:
             with cancellable(token):
-                self._fill(each.reader, each.writer, each.found, each.owner_of_new)
+                found = each.found
+                self._copy_bytes(each.reader, each.writer, found.path, found.status.st_size)
+                self._give_all(each.reader, each.writer, found, each.owner_of_new)
 
         try:
             tasks = [partial(copy, each) for each in self._waiting]
@@ -228,18 +230,11 @@ class FileCopier:
     ) -> None:
         writer = self._create(directory, name)
         try:
-            if self._refer(writer, found, f"{directory.path}/{name}"):
-                self._give_all(reader, writer, found, directory.owner_of_new)
-            else:
-                self._fill(reader, writer, found, directory.owner_of_new)
+            if not self._refer(writer, found, f"{directory.path}/{name}"):
+                self._copy_bytes(reader, writer, found.path, found.status.st_size)
+            self._give_all(reader, writer, found, directory.owner_of_new)
         finally:
             os.close(writer)
-
-    def _fill(
-        self, reader: int, writer: int, found: Selected, owner_of_new: tuple[int, int]
-    ) -> None:
-        self._copy_bytes(reader, writer, found.path, found.status.st_size)
-        self._give_all(reader, writer, found, owner_of_new)
 
     def _give_all(
         self, reader: int, writer: int, found: Selected, owner_of_new: tuple[int, int]

@@ -15,6 +15,7 @@ from polyarch.layer.kinds import TOC_DIGEST, Compression
 from polyarch.oci import media
 from polyarch.oci.descriptor import Descriptor
 from polyarch.request.values import Output
+from tests.support.images.exports import AMD64
 
 DIGEST = sha256(b"image")
 
@@ -63,14 +64,14 @@ def test_what_is_attested_has_oci_s_media_types_in_older_versions_too() -> None:
         output(),
         Output(type="local"),
     )
-    forms = Forms(platforms=1, is_attested_inline=True)
+    forms = Forms(platforms=(AMD64,), is_attested_inline=True)
 
     before = as_before([old, said, new, files], forms)
 
     assert [form_of(each, None).types.is_oci for each in before[:3]] == [True, False, True]
     assert before[0].attributes["oci-artifact"] == "false"
     assert before[2:] == (new, files)
-    assert as_before([old], Forms(platforms=1)) == (old,)
+    assert as_before([old], Forms(platforms=(AMD64,))) == (old,)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_what_is_attested_has_oci_s_media_types_in_older_versions_too() -> None:
 )
 def test_what_no_image_can_be(attributes: dict[str, str], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_forms([Output(type="image", attributes=attributes)], Forms(platforms=1))
+        check_forms([Output(type="image", attributes=attributes)], Forms(platforms=(AMD64,)))
 
     assert str(caught.value) == message
 
